@@ -1,0 +1,32 @@
+"""Where compiled code is kept: one folder per state of the sources.
+
+Numba's own cache looks at the file of a function but not at the files of the functions it calls, so an edit in one module would
+leave stale machine code in another. Keying the folder by a hash of all sources rules that out, and works in read-only installs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numba
+
+
+def use_own_compile_cache() -> Path | None:
+    """Point numba's cache at this version's folder; leaves a `NUMBA_CACHE_DIR` set by the user alone."""
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return None
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "andes-rl" / f"numba-{numba.__version__}-{_source_hash()}"
+    numba.config.CACHE_DIR = str(folder)
+    return folder
+
+
+def _source_hash() -> str:
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]

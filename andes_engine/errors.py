@@ -1,0 +1,44 @@
+"""Errors a user can cause, each saying what was given, what is allowed and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AndesError(ValueError):
+    """Base class of every error this project raises for bad input."""
+
+
+class InvalidTimelineError(AndesError):
+    """Token delivery times, or a reader's expectation, that no response can have."""
+
+
+class InvalidWorkloadError(AndesError):
+    """Requests that cannot be replayed: empty, unsorted, non-finite or non-positive values."""
+
+
+class TraceFormatError(AndesError):
+    """A trace file that is missing or malformed; the message names file and line."""
+
+
+class CapacityError(AndesError):
+    """A request, or a setting, that does not fit the engine's KV cache or limits."""
+
+
+class KnobError(AndesError):
+    """A knob that does not exist or is out of its bounds."""
+
+
+class BundleError(AndesError):
+    """A policy bundle that is missing, damaged, or made for another specification."""
+
+
+class UnknownNameError(AndesError):
+    """A name that is not registered; the message lists what is, nearest first."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        super().__init__(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}.")

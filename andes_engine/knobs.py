@@ -1,0 +1,119 @@
+"""Every tunable of the scheduling core: the only list of them, with unit, bounds and the paper's default.
+
+Compiled code reads knobs from a float64 vector by the index constants below; people read and write them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine.errors import KnobError, UnknownNameError
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One tunable. `log` knobs are searched and acted upon on a logarithmic scale."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    default: float
+    log: bool
+    meaning: str
+
+
+KNOBS: tuple[Knob, ...] = (
+    Knob("horizon_s", "s", 1.0, 400.0, 10.0, True, "how far ahead being served is compared with waiting (paper: dt)"),
+    Knob("kv_watermark", "share", 0.5, 1.0, 0.9, False, "share of KV blocks in demand above which requests compete"),
+    Knob("preemption_gate", "ratio", 0.25, 16.0, 1.0, True, "newcomer's gain over its victims' needed to preempt"),
+    Knob("running_bonus", "ratio", 0.5, 4.0, 1.1, True, "factor on the priority of requests already running"),
+    Knob("length_exponent", "1", 0.0, 2.0, 1.0, False, "gamma in priority = gain / KV blocks ** gamma"),
+    Knob("sunk_lag_weight", "1", 0.0, 1.0, 0.0, False, "weight of lag already suffered; 0 forgives it (anti-starvation)"),
+    Knob("preemption_cap", "preemptions", 0.0, 16.0, 1.0, False, "planned preemptions per request (paper v1: P)"),
+    Knob("preemption_budget", "preemptions", 0.0, 64.0, 16.0, False, "victims per decision"),
+    Knob("prefill_tokens_per_step", "tokens", 32.0, 8192.0, 8192.0, True, "prefill tokens per iteration besides decodes"),
+    Knob("admission_limit", "requests", 1.0, 256.0, 256.0, True, "requests admitted per decision"),
+    Knob("batch_cap", "sequences", 4.0, 1024.0, 1024.0, True, "running sequences at most"),
+    Knob("kv_reserve", "share", 0.0, 0.3, 0.0, False, "share of KV blocks admission leaves free for running requests"),
+)
+
+KNOB_NAMES: tuple[str, ...] = tuple(knob.name for knob in KNOBS)
+KNOB_COUNT = len(KNOBS)
+(
+    HORIZON_S,
+    KV_WATERMARK,
+    PREEMPTION_GATE,
+    RUNNING_BONUS,
+    LENGTH_EXPONENT,
+    SUNK_LAG_WEIGHT,
+    PREEMPTION_CAP,
+    PREEMPTION_BUDGET,
+    PREFILL_TOKENS_PER_STEP,
+    ADMISSION_LIMIT,
+    BATCH_CAP,
+    KV_RESERVE,
+) = range(KNOB_COUNT)
+
+
+def knob(name: str) -> Knob:
+    """Look a knob up; an unknown name gets an error with the nearest known one."""
+    if name not in KNOB_NAMES:
+        raise UnknownNameError("knob", name, KNOB_NAMES)
+    return KNOBS[KNOB_NAMES.index(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs(Mapping[str, float]):
+    """A setting of all knobs, checked against their bounds.
+
+    Args:
+        overrides: Values by name; what is not named keeps the paper's default.
+
+    Raises:
+        UnknownNameError: If a name is no knob.
+        KnobError: If a value is not finite or out of bounds.
+    """
+
+    vector: FloatArray
+
+    def __init__(self, overrides: Mapping[str, float] | None = None) -> None:
+        vector = np.array([entry.default for entry in KNOBS])
+        for name, value in (overrides or {}).items():
+            vector[KNOB_NAMES.index(knob(name).name)] = _checked(knob(name), value)
+        vector.setflags(write=False)
+        object.__setattr__(self, "vector", vector)
+
+    @classmethod
+    def from_vector(cls, vector: FloatArray) -> Knobs:
+        """Knobs from values in the order of `KNOBS`, checked."""
+        if np.shape(vector) != (KNOB_COUNT,):
+            raise KnobError(f"need {KNOB_COUNT} knob values ({', '.join(KNOB_NAMES)}), got shape {np.shape(vector)}")
+        return cls(dict(zip(KNOB_NAMES, map(float, vector), strict=True)))
+
+    def __getitem__(self, name: str) -> float:
+        return float(self.vector[KNOB_NAMES.index(knob(name).name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(KNOB_NAMES)
+
+    def __len__(self) -> int:
+        return KNOB_COUNT
+
+
+def _checked(entry: Knob, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise KnobError(f"knob '{entry.name}' = {value!r} is not a number; give {entry.unit} as a number") from None
+    if not entry.low <= number <= entry.high:
+        raise KnobError(
+            f"knob '{entry.name}' = {value} {entry.unit} is out of bounds; allowed are {entry.low:g} to {entry.high:g}"
+        )
+    return number

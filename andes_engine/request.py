@@ -1,0 +1,155 @@
+"""What a scheduler knows of each live request: a struct of arrays shared by the simulator and the vLLM scheduler.
+
+Rows are slots: the simulator uses one row per request of the workload, the vLLM scheduler recycles rows (`RequestTable`).
+All times are on the engine's clock, in seconds. The output length is not here: a real server cannot know it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from andes_engine.qoe import NEVER_DELIVERED, qoe_from_lag
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class Requests(NamedTuple):
+    """Struct of arrays over request rows; last axis is the row, batched engines add a leading axis."""
+
+    arrival_s: FloatArray
+    ttft_s: FloatArray
+    latency_s: FloatArray
+    prompt_tokens: IntArray
+    emitted_tokens: IntArray
+    computed_tokens: IntArray
+    held_blocks: IntArray
+    preemptions: IntArray
+    lateness_s: FloatArray
+    lag_sum_s: FloatArray
+    first_token_s: FloatArray
+    last_token_s: FloatArray
+
+
+_FLOAT_FIELDS = {"arrival_s", "ttft_s", "latency_s", "lateness_s", "lag_sum_s", "first_token_s", "last_token_s"}
+
+
+def empty_requests(*shape: int) -> Requests:
+    """Rows as they are before arrival: nothing computed, nothing emitted."""
+    kinds = (np.float64 if name in _FLOAT_FIELDS else np.int64 for name in Requests._fields)
+    table = Requests(*(np.zeros(shape, dtype=kind) for kind in kinds))
+    table.lateness_s.fill(NEVER_DELIVERED)
+    table.first_token_s.fill(np.nan)
+    table.last_token_s.fill(np.nan)
+    return table
+
+
+def clear_rows(table: Requests, rows: int | slice | IntArray = slice(None)) -> None:
+    """Set rows back to their state before arrival, keeping arrival, expectation and prompt."""
+    for values in (table.emitted_tokens, table.computed_tokens, table.held_blocks, table.preemptions, table.lag_sum_s):
+        values[..., rows] = 0
+    table.lateness_s[..., rows] = NEVER_DELIVERED
+    table.first_token_s[..., rows] = np.nan
+    table.last_token_s[..., rows] = np.nan
+
+
+@njit(cache=True, inline="always")
+def deliver(table: Requests, row: int, now_s: float) -> None:
+    """Account one token delivered at `now_s`: O(1), the incremental form of `qoe.headline_qoe`."""
+    index = table.emitted_tokens[row]
+    late_s = now_s - (table.arrival_s[row] + table.ttft_s[row] + index * table.latency_s[row])
+    if index == 0:
+        table.first_token_s[row] = now_s
+    table.lateness_s[row] = max(table.lateness_s[row], late_s)
+    table.lag_sum_s[row] += max(table.lateness_s[row], 0.0)
+    table.emitted_tokens[row] = index + 1
+    table.last_token_s[row] = now_s
+
+
+@njit(cache=True, inline="always")
+def qoe_so_far(table: Requests, row: int) -> float:
+    """Headline QoE over the tokens delivered so far; 1 before the first."""
+    return qoe_from_lag(table.emitted_tokens[row], table.lag_sum_s[row], table.latency_s[row])
+
+
+@njit(cache=True, inline="always")
+def next_due_s(table: Requests, row: int) -> float:
+    """When the reader runs out: the next token costs no further lag if delivered before this time (engine clock, s)."""
+    expected_s = table.arrival_s[row] + table.ttft_s[row] + table.emitted_tokens[row] * table.latency_s[row]
+    return expected_s + max(table.lateness_s[row], 0.0)
+
+
+@njit(cache=True, inline="always")
+def context_tokens(table: Requests, row: int) -> int:
+    """Length of the sequence, prompt plus generated tokens: the KV it needs to go on."""
+    return table.prompt_tokens[row] + table.emitted_tokens[row]
+
+
+@njit(cache=True, inline="always")
+def best_case_qoe(table: Requests, row: int, output_tokens: int, now_s: float) -> float:
+    """Upper bound of the final QoE: every missing token delivered right now.
+
+    Starts at 1, never rises, and equals the final QoE when the last token is out. Needs the true output length, so it is for
+    rewards and reports only.
+    """
+    emitted = table.emitted_tokens[row]
+    missing = output_tokens - emitted
+    lag_sum_s = table.lag_sum_s[row]
+    if missing > 0:
+        overdue_s = now_s - (table.arrival_s[row] + table.ttft_s[row] + emitted * table.latency_s[row])
+        lag_sum_s += missing * max(table.lateness_s[row], overdue_s, 0.0)
+    return qoe_from_lag(output_tokens, lag_sum_s, table.latency_s[row])
+
+
+class RequestTable:
+    """Rows with names: hands out and takes back rows of a `Requests` table that grows by doubling."""
+
+    def __init__(self, capacity: int = 256) -> None:
+        self.rows = empty_requests(capacity)
+        self._row_of: dict[str, int] = {}
+        self._name_of: dict[int, str] = {}
+        self._free = list(range(capacity - 1, -1, -1))
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._row_of
+
+    def add(self, request_id: str, arrival_s: float, prompt_tokens: int, ttft_s: float, latency_s: float) -> int:
+        """Take a free row for a request; an id already present is an error."""
+        if request_id in self._row_of:
+            raise KeyError(f"request '{request_id}' is already in the table")
+        if not self._free:
+            self._grow()
+        row = self._free.pop()
+        clear_rows(self.rows, row)
+        self.rows.arrival_s[row], self.rows.prompt_tokens[row] = arrival_s, prompt_tokens
+        self.rows.ttft_s[row], self.rows.latency_s[row] = ttft_s, latency_s
+        self._row_of[request_id], self._name_of[row] = row, request_id
+        return row
+
+    def remove(self, request_id: str) -> None:
+        """Give the row back."""
+        row = self._row_of.pop(request_id)
+        del self._name_of[row]
+        self._free.append(row)
+
+    def row(self, request_id: str) -> int:
+        """Row of a request."""
+        return self._row_of[request_id]
+
+    def name(self, row: int) -> str:
+        """Request of a row."""
+        return self._name_of[row]
+
+    def _grow(self) -> None:
+        old, size = self.rows, len(self.rows.arrival_s)
+        self.rows = empty_requests(2 * size)
+        for new_values, old_values in zip(self.rows, old, strict=True):
+            new_values[:size] = old_values
+        self._free = list(range(2 * size - 1, size - 1, -1))

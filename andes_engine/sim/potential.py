@@ -1,0 +1,29 @@
+"""Best-case QoE of a whole workload: the potential behind the exact reward, and the upper bound of an unfinished run."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from andes_engine.request import best_case_qoe
+from andes_engine.sim import state as st
+from andes_engine.sim.state import Engines
+
+FloatArray = NDArray[np.float64]
+
+
+@njit(cache=True)
+def best_case_qoe_of(engine: Engines) -> FloatArray:
+    """Each request's QoE if all its missing tokens came now; 1 before arrival. Shape (rows,)."""
+    values = np.ones(engine.waiting.shape[0])
+    for row in range(engine.registers[st.R_NEXT_ARRIVAL]):
+        values[row] = best_case_qoe(engine.table, row, engine.output_tokens[row], engine.now_s[0])
+    return values
+
+
+@njit(cache=True)
+def total_best_case_qoe(engine: Engines) -> float:
+    """Sum of `best_case_qoe_of` over the engine's workload."""
+    values = best_case_qoe_of(engine)
+    return values[: engine.registers[st.R_LIMIT]].sum()

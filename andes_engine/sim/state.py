@@ -1,0 +1,120 @@
+"""State of many simulated engines: arrays with the engine as leading axis, and the view of one of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from andes_engine.decision import Plan
+from andes_engine.engine import EngineConfig
+from andes_engine.knobs import KNOB_COUNT
+from andes_engine.request import Requests, empty_requests
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+STEPS, PREFILL_TOKENS, DECODE_TOKENS, PREEMPTIONS, PLANNED_PREEMPTIONS, FINISHED, ARRIVED, DECISIONS = range(8)
+"""Counters, cumulative since reset. DECODE_TOKENS are tokens delivered to readers; PREFILL_TOKENS include recomputation."""
+
+COUNTER_COUNT = 8
+
+R_RUNNING, R_WAITING, R_FREE_BLOCKS, R_NEXT_ARRIVAL, R_LIMIT = range(5)
+"""Registers: running and waiting requests, free blocks, rows already arrived, rows of this engine's workload."""
+
+L_KV_BLOCKS, L_BLOCK_SIZE, L_MAX_SEQS, L_MAX_TOKENS, L_SCHEDULER = range(5)
+"""Limits of an engine and its scheduler's number."""
+
+
+class Engines(NamedTuple):
+    """Simulated engines; every array has the engine as first axis (or has had it taken off by `one`)."""
+
+    table: Requests
+    output_tokens: IntArray
+    finish_s: FloatArray
+    running: IntArray
+    waiting: IntArray
+    now_s: FloatArray
+    registers: IntArray
+    limits: IntArray
+    counters: IntArray
+    knobs: FloatArray
+    step_time: FloatArray
+    token_s: FloatArray
+    token_offset: IntArray
+
+
+def allocate(engines: list[EngineConfig], max_requests: int, token_log: int = 0) -> Engines:
+    """Engines without requests. `token_log` > 0 keeps each token's delivery time (that many in total per engine)."""
+    count = len(engines)
+    max_seqs = max(engine.max_num_seqs for engine in engines)
+    limits = [(e.kv_blocks, e.block_size_tokens, e.max_num_seqs, e.max_batched_tokens, 0) for e in engines]
+    return Engines(
+        table=empty_requests(count, max_requests),
+        output_tokens=np.zeros((count, max_requests), dtype=np.int64),
+        finish_s=np.full((count, max_requests), np.nan),
+        running=np.zeros((count, max_seqs), dtype=np.int64),
+        waiting=np.zeros((count, max_requests), dtype=np.int64),
+        now_s=np.zeros((count, 1)),
+        registers=np.zeros((count, 5), dtype=np.int64),
+        limits=np.array(limits, dtype=np.int64),
+        counters=np.zeros((count, COUNTER_COUNT), dtype=np.int64),
+        knobs=np.zeros((count, KNOB_COUNT)),
+        step_time=np.stack([engine.step_time.vector for engine in engines]),
+        token_s=np.zeros((count, token_log)),
+        token_offset=np.zeros((count, max_requests), dtype=np.int64),
+    )
+
+
+@njit(cache=True)
+def one(engines: Engines, index: int) -> Engines:
+    """View of one engine: the same arrays without the leading axis."""
+    t = engines.table
+    table = Requests(
+        t.arrival_s[index],
+        t.ttft_s[index],
+        t.latency_s[index],
+        t.prompt_tokens[index],
+        t.emitted_tokens[index],
+        t.computed_tokens[index],
+        t.held_blocks[index],
+        t.preemptions[index],
+        t.lateness_s[index],
+        t.lag_sum_s[index],
+        t.first_token_s[index],
+        t.last_token_s[index],
+    )
+    return Engines(
+        table,
+        engines.output_tokens[index],
+        engines.finish_s[index],
+        engines.running[index],
+        engines.waiting[index],
+        engines.now_s[index],
+        engines.registers[index],
+        engines.limits[index],
+        engines.counters[index],
+        engines.knobs[index],
+        engines.step_time[index],
+        engines.token_s[index],
+        engines.token_offset[index],
+    )
+
+
+@njit(cache=True)
+def plan_buffers(max_num_seqs: int, rows: int) -> Plan:
+    """Buffers for a decision, made inside compiled code (see `decision.empty_plan`)."""
+    return Plan(
+        np.zeros(6, dtype=np.int64),
+        np.zeros(max_num_seqs, dtype=np.int64),
+        np.zeros(rows, dtype=np.int64),
+        np.zeros(max_num_seqs, dtype=np.int64),
+        np.zeros(rows),
+        np.zeros(rows),
+        np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.bool_),
+        np.zeros(rows, dtype=np.bool_),
+        np.zeros(rows, dtype=np.bool_),
+    )
