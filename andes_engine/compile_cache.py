@@ -27,6 +27,8 @@ def _source_hash() -> str:
     package = Path(__file__).parent
     digest = hashlib.sha256()
     for source in sorted(package.rglob("*.py")):
+        if source.is_relative_to(package / "vllm"):  # holds no compiled code
+            continue
         digest.update(source.relative_to(package).as_posix().encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()[:12]
