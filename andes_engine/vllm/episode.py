@@ -1,0 +1,139 @@
+"""What the two vLLM engines share: their size, the requests of an episode, and the record of what happened."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from andes_engine.errors import CapacityError, InvalidWorkloadError
+from andes_engine.vllm.local_model import RESERVED_TOKENS, VOCABULARY_TOKENS
+
+SchedulerKind = Literal["stock", "andes"]
+"""`stock`: vLLM's own scheduler class, first come first served. `andes`: ours, with a replaceable planner."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Size of a small engine on which KV memory, not compute, is the bottleneck."""
+
+    hidden: int = 256
+    layers: int = 4
+    block_size: int = 32
+    kv_blocks: int = 120
+    max_batched_tokens: int = 512
+    max_num_seqs: int = 128
+    max_model_len: int = 2048
+    prefix_caching: bool = True
+    seed: int = 0
+
+    @property
+    def usable_kv_tokens(self) -> int:
+        """Tokens of KV cache; vLLM keeps one block for itself (`BlockPool.null_block`)."""
+        return (self.kv_blocks - 1) * self.block_size
+
+    @property
+    def longest_request_tokens(self) -> int:
+        """Prompt and output together that one request may have."""
+        return min(self.max_model_len, self.usable_kv_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRequest:
+    """One request of an episode: when it comes, how long it is, what its reader expects."""
+
+    request_id: str
+    arrival_s: float
+    prompt_tokens: int
+    output_tokens: int
+    ttft_s: float = 1.0
+    latency_s: float = 0.2
+
+    @property
+    def extra_args(self) -> dict[str, object]:
+        """The reader's expectation as vLLM carries it: flat keys of `SamplingParams.extra_args`."""
+        return {"qoe_ttft": self.ttft_s, "qoe_tds": 1.0 / self.latency_s, "qoe_id": self.request_id}
+
+    def prompt_ids(self, seed: int) -> list[int]:
+        """Random prompt that depends on the seed and the request id alone, so that every engine sees the same."""
+        words = np.frombuffer(self.request_id.encode(), dtype=np.uint8)
+        generator = np.random.default_rng([seed, *words.tolist()])
+        return generator.integers(len(RESERVED_TOKENS), VOCABULARY_TOKENS, size=self.prompt_tokens).tolist()
+
+
+class StepSample(NamedTuple):
+    """One measured engine step: when it began, how long it took, what it contained (see `StepLoad`)."""
+
+    start_s: float
+    duration_s: float
+    prefill_tokens: int
+    decode_seqs: int
+    context_tokens: int
+    sum_sq_prefill: int
+
+
+OnStep = Callable[[StepSample], None]
+
+
+@dataclass(slots=True)
+class EpisodeRecord:
+    """What came out of an engine; `reset()` of an engine starts a new one."""
+
+    token_times: dict[str, list[float]] = field(default_factory=dict)
+    """Per request, when each token came out, s since the episode began."""
+    token_ids: dict[str, list[int]] = field(default_factory=dict)
+    preemptions: dict[str, int] = field(default_factory=dict)
+    samples: list[StepSample] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, requests: Sequence[EpisodeRequest]) -> "EpisodeRecord":
+        """An empty record with an entry for each request."""
+        ids = [request.request_id for request in requests]
+        return cls({i: [] for i in ids}, {i: [] for i in ids}, dict.fromkeys(ids, 0))
+
+    def emit(self, request_id: str, token_ids: Sequence[int], now_s: float) -> None:
+        """Tokens of a request came out."""
+        self.token_ids[request_id].extend(token_ids)
+        self.token_times[request_id].extend([now_s] * len(token_ids))
+
+
+def check_requests(requests: Sequence[EpisodeRequest], config: EngineConfig) -> list[EpisodeRequest]:
+    """Refuse an episode that the engine cannot finish, before anything starts.
+
+    Returns:
+        The requests by arrival; equal arrivals keep their order.
+
+    Raises:
+        InvalidWorkloadError: If ids repeat or a value is impossible.
+        CapacityError: If a request is longer than the engine allows. Both are ValueErrors.
+    """
+    seen: set[str] = set()
+    for request in requests:
+        if request.request_id in seen:
+            raise InvalidWorkloadError(f"request id {request.request_id!r} occurs twice; make ids unique.")
+        seen.add(request.request_id)
+        _check_values(request)
+        _check_length(request, config)
+    return sorted(requests, key=lambda request: request.arrival_s)
+
+
+def _check_values(request: EpisodeRequest) -> None:
+    numbers = (request.arrival_s, request.ttft_s, request.latency_s)
+    if not all(map(math.isfinite, numbers)) or min(request.arrival_s, request.ttft_s) < 0 or request.latency_s <= 0:
+        raise InvalidWorkloadError(
+            f"request {request.request_id!r}: arrival_s, ttft_s must be finite and >= 0, latency_s finite and > 0; got {numbers}."
+        )
+    if min(request.prompt_tokens, request.output_tokens) < 1:
+        raise InvalidWorkloadError(f"request {request.request_id!r} needs at least one prompt and one output token.")
+
+
+def _check_length(request: EpisodeRequest, config: EngineConfig) -> None:
+    total_tokens = request.prompt_tokens + request.output_tokens
+    if total_tokens <= config.longest_request_tokens:
+        return
+    raise CapacityError(
+        f"request {request.request_id!r} has {request.prompt_tokens} + {request.output_tokens} = {total_tokens} tokens, but this "
+        f"engine allows {config.longest_request_tokens} (max_model_len {config.max_model_len}, KV cache "
+        f"{config.usable_kv_tokens} tokens). Shorten the request, or raise max_model_len or kv_blocks."
+    )

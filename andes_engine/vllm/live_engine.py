@@ -1,0 +1,154 @@
+"""A live vLLM engine inside this process: real model, real scheduler, real time.
+
+Boots in 2 to 7 s, so planners are swapped on a running engine between episodes. Uses `LLMEngine` (`vllm/v1/engine/llm_engine.py`, 0.32.0).
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from andes_engine.vllm import adapter
+from andes_engine.vllm.episode import EngineConfig, EpisodeRequest, SchedulerKind, StepSample
+from andes_engine.vllm.episode_engine import EpisodeEngine
+from andes_engine.vllm.local_model import ModelShape, build_local_model
+from andes_engine.vllm.step_load import StepLoad, step_load
+
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # engine core in this process, so that the scheduler can be reached
+    "OMP_NUM_THREADS": "1",  # one thread without binding is far steadier than several on shared cores
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "HF_HUB_OFFLINE": "1",
+}
+
+
+class LiveEngine(EpisodeEngine):
+    """Replays episodes on vLLM in real time. The clock runs only inside `advance`, so thinking between calls costs no episode time."""
+
+    def __init__(self, config: EngineConfig, scheduler: SchedulerKind = "andes", model_dir: Path | None = None) -> None:
+        """Boot an engine.
+
+        Args:
+            config: Size of model and engine.
+            scheduler: vLLM's own class, or ours with a replaceable planner (none at first).
+            model_dir: Where the random-weight model is written; a temporary folder by default.
+        """
+        super().__init__(config, scheduler)
+        adapter.require_vllm()
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        self._elapsed_s = 0.0
+        self._resumed_at_s: float | None = None
+        self._internal_ids: dict[str, str] = {}
+        self._scheduled: Any = None
+        self._engine = _boot(config, scheduler, model_dir or Path(tempfile.gettempdir()) / "andes-rl-models")
+        adapter.observe_steps(self._engine, self._on_scheduled)
+        if scheduler == "andes":
+            self._scheduler.clock = lambda: self.now_s
+            self._scheduler.arrival_of = lambda request: request.arrival_time
+
+    @property
+    def now_s(self) -> float:
+        """Seconds the episode has run; stands still outside `advance`."""
+        if self._resumed_at_s is None:
+            return self._elapsed_s
+        return self._elapsed_s + time.perf_counter() - self._resumed_at_s
+
+    def advance(self, until_s: float, on_step: Any = None) -> None:
+        """As `EpisodeEngine.advance`, in real time: sleeps while there is nothing to do."""
+        self._resumed_at_s = time.perf_counter()
+        try:
+            super().advance(until_s, on_step)
+        finally:
+            self._elapsed_s, self._resumed_at_s = self.now_s, None
+
+    def shutdown(self) -> None:
+        """Free the engine; it cannot be used afterwards."""
+        self._engine.engine_core.shutdown()
+
+    @property
+    def _scheduler(self) -> Any:
+        return adapter.inprocess_scheduler(self._engine)
+
+    def _clear(self) -> None:
+        if self._internal_ids:
+            self._engine.abort_request(list(self._internal_ids), internal=True)
+            self._internal_ids.clear()
+        while self._engine.has_unfinished_requests():
+            self._engine.step()
+        self._engine.step()  # lets the worker forget what was aborted
+        self._engine.reset_prefix_cache()
+        self._elapsed_s = 0.0
+
+    def _submit(self, request: EpisodeRequest) -> None:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            max_tokens=request.output_tokens,
+            ignore_eos=True,
+            temperature=0.0,
+            detokenize=False,
+            output_kind=RequestOutputKind.DELTA,
+            extra_args=request.extra_args,
+        )
+        internal_id = self._engine.add_request(
+            request.request_id,
+            {"prompt_token_ids": request.prompt_ids(self.config.seed)},
+            params,
+            arrival_time=request.arrival_s,
+        )
+        self._internal_ids[internal_id] = request.request_id
+
+    def _busy(self) -> bool:
+        return bool(self._engine.has_unfinished_requests())
+
+    def _wait_until(self, time_s: float) -> None:
+        time.sleep(max(0.0, time_s - self.now_s))
+
+    def _on_scheduled(self, scheduler_output: Any) -> None:
+        self._scheduled = step_load(scheduler_output)
+        for internal_id in scheduler_output.preempted_req_ids or ():
+            self.record.preemptions[self._internal_ids[internal_id]] += 1
+
+    def _step(self) -> StepSample | None:
+        start_s, self._scheduled = self.now_s, None
+        outputs = self._engine.step()
+        now_s = self.now_s
+        for output in outputs:
+            self.record.emit(output.request_id, output.outputs[0].token_ids, now_s)
+            self._finished += output.finished
+        load: StepLoad | None = self._scheduled
+        if load is None or load.prefill_tokens + load.decode_seqs == 0:
+            return None
+        return StepSample(start_s, now_s - start_s, *load)
+
+
+def _boot(config: EngineConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    shape = ModelShape(config.hidden, config.layers, heads=max(1, config.hidden // 64), max_position_tokens=config.max_model_len)
+    return LLMEngine.from_engine_args(
+        EngineArgs(
+            model=str(build_local_model(model_dir, shape)),
+            skip_tokenizer_init=True,
+            load_format="dummy",
+            dtype="float32",
+            seed=config.seed,
+            block_size=config.block_size,
+            num_gpu_blocks_override=config.kv_blocks,
+            max_model_len=config.max_model_len,
+            max_num_seqs=config.max_num_seqs,
+            max_num_batched_tokens=config.max_batched_tokens,
+            enable_prefix_caching=config.prefix_caching,
+            enforce_eager=True,
+            disable_log_stats=True,
+            scheduler_cls=None if scheduler == "stock" else "andes_engine.vllm.AndesScheduler",
+            additional_config={"andes": {"enabled": False}},
+        )
+    )

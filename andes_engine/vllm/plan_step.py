@@ -1,0 +1,98 @@
+"""One engine step's planning: look at vLLM's state, ask the planner, apply its answer before vLLM schedules.
+
+The rules that keep vLLM's invariants hold here whatever the planner answers, and also when it raises.
+"""
+
+from typing import Any
+
+from andes_engine.vllm import adapter
+from andes_engine.vllm.contract import Plan, PlannerLike, RunningView, WaitingView
+from andes_engine.vllm.cooldown import Cooldown
+from andes_engine.vllm.gated_queue import GatedQueue
+
+STOCK_PLAN = Plan(preempt=[], admit=None, run_order=None, token_budget=None)
+"""vLLM's own decision: what a step falls back to."""
+
+
+class PlanStep:
+    """A throwaway owner of one step: `ask`, then `preempt` and `reorder`, then `gate`."""
+
+    def __init__(self, scheduler: Any, gates: list[GatedQueue], cooldown: Cooldown, step: int) -> None:
+        """Take the state to plan for.
+
+        Args:
+            scheduler: vLLM's scheduler, before its `schedule()`.
+            gates: Its gated waiting queues, in the order vLLM scans them.
+            cooldown: Who may not resume yet.
+            step: Number of the step being planned.
+        """
+        self._scheduler = scheduler
+        self._gates = gates
+        self._cooldown = cooldown
+        self._step = step
+        self.ignored = 0
+        """Decisions that could not be followed: unknown requests, unsafe preemptions."""
+        self.forced = False
+        """Whether a request was let in against the plan because the engine would have stood still."""
+
+    def ask(self, planner: PlannerLike, now_s: float) -> Plan:
+        """Show the planner what runs, what waits and what is free."""
+        return planner.plan(now_s, self._running_view(), self._waiting_view(), adapter.free_blocks(self._scheduler))
+
+    def _running_view(self) -> list[RunningView]:
+        scheduler = self._scheduler
+        return [
+            RunningView(
+                request.request_id,
+                request.num_computed_tokens,
+                adapter.held_blocks(scheduler, request.request_id),
+                adapter.is_preemptible(scheduler, request),
+            )
+            for request in scheduler.running
+        ]
+
+    def _waiting_view(self) -> list[WaitingView]:
+        return [WaitingView(r.request_id, self._admissible(r)) for gate in self._gates for r in gate]
+
+    def _admissible(self, request: Any) -> bool:
+        return not adapter.is_blocked(request) and not self._cooldown.rests(request, self._step)
+
+    def preempt(self, request_ids: list[str]) -> int:
+        """Preempt what may be preempted; returns how many were."""
+        running = {request.request_id: request for request in self._scheduler.running}
+        done = 0
+        for request_id in request_ids:
+            request = running.pop(request_id, None)
+            if request is None or not adapter.is_preemptible(self._scheduler, request):
+                self.ignored += 1
+                continue
+            adapter.preempt(self._scheduler, request)
+            done += 1
+        return done
+
+    def reorder(self, request_ids: list[str] | None) -> None:
+        """Order the running list: named requests first, the others behind them as they were.
+
+        vLLM hands out the token budget in this order and takes its emergency victim from the end.
+        """
+        if request_ids is None:
+            return
+        rank = {request_id: place for place, request_id in reversed(list(enumerate(request_ids)))}
+        self._scheduler.running.sort(key=lambda request: rank.get(request.request_id, len(rank)))
+
+    def gate(self, admit: list[str] | None) -> None:
+        """Show vLLM the admitted requests that may run, then blocked ones, which only its own scan can wake up."""
+        waiting = [request for gate in self._gates for request in gate]
+        admissible = {request.request_id: None for request in waiting if self._admissible(request)}
+        order = list(admissible) if admit is None else list(self._known(admit, admissible))
+        if not order and admissible and not self._scheduler.running:
+            self.forced = admit is not None
+            order = [next(iter(admissible))]
+        order += [request.request_id for request in waiting if adapter.is_blocked(request)]
+        for gate in self._gates:
+            gate.restrict(order)
+
+    def _known(self, admit: list[str], admissible: dict[str, None]) -> dict[str, None]:
+        chosen = {request_id: None for request_id in admit if request_id in admissible}
+        self.ignored += len(admit) - len(chosen)
+        return chosen

@@ -1,0 +1,227 @@
+"""The planning scheduler: vLLM's own scheduler with a plan applied before each of its steps.
+
+Select it with `--scheduler-cls andes_engine.vllm.AndesScheduler --additional-config '{"andes": {...}}'`. `schedule()` of vLLM is never
+rewritten: the mixin preempts, orders and gates, then calls it. Checked against `vllm/v1/core/sched/scheduler.py` 0.32.0.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from andes_engine.vllm import adapter
+
+adapter.require_vllm()
+
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler  # noqa: E402 - after the check, whose message is better
+from vllm.v1.core.sched.scheduler import Scheduler  # noqa: E402
+
+from andes_engine.vllm.contract import Clock, Plan, PlannerLike  # noqa: E402
+from andes_engine.vllm.cooldown import Cooldown  # noqa: E402
+from andes_engine.vllm.features import check_features  # noqa: E402
+from andes_engine.vllm.gated_queue import GatedQueue  # noqa: E402
+from andes_engine.vllm.plan_step import STOCK_PLAN, PlanStep  # noqa: E402
+from andes_engine.vllm.step_load import step_load  # noqa: E402
+
+logger = logging.getLogger(__name__)
+
+PlanLog = Callable[[int, Plan], None]
+
+
+@dataclass(slots=True)
+class PlanningCounters:
+    """What planning did since the planner was set."""
+
+    plans: int = 0
+    failures: int = 0
+    """Exceptions of the planner; each such step ran in vLLM's order."""
+    ignored: int = 0
+    """Single decisions that could not be followed."""
+    forced_admissions: int = 0
+    preemptions: int = 0
+    planned_preemptions: int = 0
+
+    @property
+    def engine_preemptions(self) -> int:
+        """Preemptions vLLM made itself because blocks ran out."""
+        return self.preemptions - self.planned_preemptions
+
+
+class PlanningMixin:
+    """Adds planning to a vLLM scheduler class that follows it in the bases."""
+
+    def __init__(self, vllm_config: Any, *args: Any, **kwargs: Any) -> None:
+        """Check the configuration, build vLLM's scheduler, gate its queues, build the planner that the configuration asks for."""
+        for warning in check_features(vllm_config):
+            logger.warning("andes: %s", warning)
+        super().__init__(vllm_config, *args, **kwargs)
+        self.clock: Clock = time.monotonic
+        self.arrival_of: Callable[[Any], float] | None = None
+        """Arrival of a request on `clock`; None: from vLLM's wall-clock stamp."""
+        self.plan_log: PlanLog | None = None
+        self.counters = PlanningCounters()
+        self._planner: PlannerLike | None = None
+        self._planned_step = 0
+        self._cooldown = Cooldown()
+        self._freed_ids: list[str] = []
+        self._gates = [self._gated(name) for name in adapter.waiting_queue_names(self)]
+        self.set_planner(planner_from_config(vllm_config, self))
+
+    def _gated(self, name: str) -> GatedQueue:
+        gate = GatedQueue(getattr(self, name))
+        setattr(self, name, gate)
+        return gate
+
+    @property
+    def planner(self) -> PlannerLike | None:
+        """The planner in charge; None means vLLM's own decisions, untouched."""
+        return self._planner
+
+    def set_planner(self, planner: PlannerLike | None) -> None:
+        """Put another planner in charge from the next step on; it is told of every live request."""
+        self._planner = planner
+        self.counters = PlanningCounters()
+        for request in self.requests.values():
+            self._introduce(request)
+
+    def add_request(self, request: Any) -> None:
+        """Tell the planner, then queue it. Never raises on the planner's behalf: that would kill the engine core."""
+        if request.request_id not in self.requests:  # else a further turn of a streaming session
+            self._introduce(request)
+        super().add_request(request)
+
+    def _introduce(self, request: Any) -> None:
+        if self._planner is not None:
+            self._safely(self._add_to_planner, self._planner, request)
+
+    def _add_to_planner(self, planner: PlannerLike, request: Any) -> None:
+        params = request.sampling_params
+        extra_args = None if params is None else params.extra_args
+        planner.add(request.request_id, self._arrival_s(request), request.num_prompt_tokens, extra_args)
+
+    def _arrival_s(self, request: Any) -> float:
+        if self.arrival_of is not None:
+            return self.arrival_of(request)
+        # vLLM stamps arrivals with time.time() in the front end; move the stamp onto our clock, never into its future.
+        return self.clock() - max(0.0, time.time() - request.arrival_time)
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """Plan, then let vLLM schedule. Without a planner: vLLM alone."""
+        self._forget_freed()
+        self._planned_step += 1
+        if self._planner is None:
+            return super().schedule(*args, **kwargs)
+        plan = self._plan_and_apply(self._planner)
+        try:
+            with adapter.capped_tokens(self, plan.token_budget):
+                return super().schedule(*args, **kwargs)
+        finally:
+            for gate in self._gates:
+                gate.open()
+
+    def _plan_and_apply(self, planner: PlannerLike) -> Plan:
+        step = PlanStep(self, self._gates, self._cooldown, self._planned_step)
+        plan = STOCK_PLAN
+        try:
+            plan = step.ask(planner, self.clock())
+            self._apply(step, plan)
+        except Exception as error:  # the server must outlive any planner
+            self._count_failure(error)
+            plan = STOCK_PLAN
+            step.gate(plan.admit)
+        self.counters.ignored += step.ignored
+        self.counters.forced_admissions += step.forced
+        return plan
+
+    def _apply(self, step: PlanStep, plan: Plan) -> None:
+        self.counters.planned_preemptions += step.preempt(plan.preempt)
+        step.reorder(plan.run_order)
+        step.gate(plan.admit)
+        self.counters.plans += 1
+        if self.plan_log is not None:
+            self.plan_log(self._planned_step, plan)
+
+    def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
+        """Let vLLM take the tokens in, then tell the planner who got how many, and what the step contained."""
+        outputs = super().update_from_output(scheduler_output, model_runner_output)
+        if self._planner is not None:
+            self._safely(self._report, self._planner, scheduler_output, outputs)
+        self._forget_freed()
+        return outputs
+
+    def _report(self, planner: PlannerLike, scheduler_output: Any, outputs: Mapping[int, Any]) -> None:
+        now_s = self.clock()
+        for client_outputs in outputs.values():
+            for output in client_outputs.outputs:
+                if output.new_token_ids:
+                    planner.emitted(output.request_id, len(output.new_token_ids), now_s)
+        step_done = getattr(planner, "step_done", None)
+        if step_done is not None and scheduler_output.total_num_scheduled_tokens > 0:
+            step_done(now_s, *step_load(scheduler_output))
+
+    def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Every preemption passes here: ours, vLLM's own for lack of blocks, and a cache reset's."""
+        super()._preempt_request(request, *args, **kwargs)
+        self._cooldown.start(request.request_id, self._planned_step)
+        self.counters.preemptions += 1
+        if self._planner is not None:
+            self._safely(self._planner.preempted, request.request_id, self.clock())
+
+    def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Remember to forget the request: its last tokens are reported to the planner first."""
+        self._freed_ids.append(request.request_id)
+        return super()._free_request(request, *args, **kwargs)
+
+    def _forget_freed(self) -> None:
+        for request_id in self._freed_ids:
+            self._cooldown.forget(request_id)
+            if self._planner is not None:
+                self._safely(self._planner.remove, request_id)
+        self._freed_ids.clear()
+
+    def _safely(self, call: Callable[..., object], *args: object) -> None:
+        try:
+            call(*args)
+        except Exception as error:  # the server must outlive any planner
+            self._count_failure(error)
+
+    def _count_failure(self, error: Exception) -> None:
+        self.counters.failures += 1
+        if self.counters.failures == 1:
+            logger.error("andes: the planner failed; this step runs in vLLM's order (logged once)", exc_info=error)
+
+
+class AndesSyncScheduler(PlanningMixin, Scheduler):
+    """Planning on vLLM's synchronous scheduler."""
+
+
+class AndesAsyncScheduler(PlanningMixin, AsyncScheduler):
+    """Planning on vLLM's asynchronous scheduler; on a GPU only this one keeps the overlap of planning and execution."""
+
+
+def AndesScheduler(vllm_config: Any, *args: Any, **kwargs: Any) -> Scheduler:  # noqa: N802 - vLLM is given it as a class
+    """Build the planning scheduler that fits `vllm_config.scheduler_config.async_scheduling`.
+
+    vLLM resolves `--scheduler-cls` by name and calls it (`vllm/v1/engine/core.py`, 0.32.0), so a function may choose the class.
+    """
+    chosen = AndesAsyncScheduler if vllm_config.scheduler_config.async_scheduling else AndesSyncScheduler
+    return chosen(vllm_config, *args, **kwargs)
+
+
+def planner_from_config(vllm_config: Any, scheduler: Any) -> PlannerLike | None:
+    """The planner that `additional_config["andes"]` describes; None for `{"enabled": false}`.
+
+    Raises:
+        ValueError: If the section is not a mapping, or the planner refuses its contents.
+    """
+    additional = getattr(vllm_config, "additional_config", None)
+    section = additional.get("andes", {}) if isinstance(additional, Mapping) else {}
+    if not isinstance(section, Mapping):
+        raise ValueError(f'additional_config["andes"] must be a mapping, got {type(section).__name__}: {section!r}')
+    if not section.get("enabled", True):
+        return None
+    from andes_engine.planner import Planner  # not needed where a planner is injected
+
+    rest = {key: value for key, value in section.items() if key != "enabled"}
+    return Planner.from_config(rest, adapter.engine_shape(scheduler))

@@ -1,0 +1,37 @@
+"""What one engine step asks of the device, read from vLLM's `SchedulerOutput` (`vllm/v1/core/sched/output.py`, 0.32.0)."""
+
+from typing import Any, NamedTuple
+
+
+class StepLoad(NamedTuple):
+    """Regressors of the step-time model.
+
+    Attributes:
+        prefill_tokens: Prompt (or recomputed) tokens in the step.
+        decode_seqs: Sequences that decode one token.
+        context_tokens: KV tokens those decoding sequences attend to, summed.
+        sum_sq_prefill: Sum of squared prefill chunk lengths, tokens squared.
+    """
+
+    prefill_tokens: int
+    decode_seqs: int
+    context_tokens: int
+    sum_sq_prefill: int
+
+
+def step_load(scheduler_output: Any) -> StepLoad:
+    """Split the scheduled tokens into prefill chunks and decodes.
+
+    A request that was already on the engine and gets one token counts as decoding; a last prefill chunk of one token costs the same.
+    """
+    scheduled = scheduler_output.num_scheduled_tokens
+    chunks = [scheduled[new.req_id] for new in scheduler_output.scheduled_new_reqs]
+    cached = scheduler_output.scheduled_cached_reqs
+    decode_seqs = context_tokens = 0
+    for request_id, computed_tokens in zip(cached.req_ids, cached.num_computed_tokens, strict=True):
+        if scheduled[request_id] == 1 and request_id not in cached.resumed_req_ids:
+            decode_seqs += 1
+            context_tokens += computed_tokens
+        else:
+            chunks.append(scheduled[request_id])
+    return StepLoad(sum(chunks), decode_seqs, context_tokens, sum(chunk * chunk for chunk in chunks))
