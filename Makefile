@@ -1,0 +1,54 @@
+# The one front door. Every target that needs Python first builds .venv (minutes, once; later runs start at once).
+SHELL := bash
+.DEFAULT_GOAL := help
+
+PYTHON  ?= python3
+VLLM    ?= auto
+WORKERS ?= 2
+
+export PYTHON VLLM trace
+
+RUN   := .venv/bin/python -m
+READY := .venv/.ready-$(VLLM)
+
+.PHONY: help setup demo live-benefit test lint format clean distclean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  Variables: trace=PATH (demo)  PYTHON=python3.12  VLLM=auto|cpu|gpu|none  WORKERS=2  PYTEST_ARGS='-k qoe'"
+
+setup: $(READY) ## Build .venv with everything in it (the other targets do this by themselves)
+
+$(READY): pyproject.toml tools/setup_env.sh
+	@bash tools/setup_env.sh
+	@touch $@
+
+# The path goes to Hydra as one quoted value, so spaces, commas and quotes in it stay as they are.
+demo: $(READY) ## Show what the project does in a few minutes; trace=PATH replays your own request trace
+	@$(RUN) scripts.demo $${trace:+"trace='$${trace//\'/\\\'}'"}
+
+live-benefit: $(READY) ## Compare FCFS, Andes and the learned policy on a live vLLM engine
+	@$(RUN) scripts.live_benefit
+
+test: $(READY) ## Run all tests: first the quick ones in parallel, then the live vLLM ones alone
+	@trap 'echo "make test: $$SECONDS s in all"' EXIT; \
+	$(RUN) pytest -n $(WORKERS) --dist loadgroup -m "not live" $(PYTEST_ARGS) || exit; \
+	if [ "$$VLLM" = none ]; then echo "VLLM=none: the live vLLM tests were left out"; exit; fi; \
+	$(RUN) pytest -m live $(PYTEST_ARGS)
+
+lint: $(READY) ## Check style, format and types
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+
+format: $(READY) ## Repair style and format
+	@$(RUN) ruff check --fix-only .
+	@$(RUN) ruff format .
+
+clean: ## Remove caches and build products (recorded runs stay)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## The same, and .venv
+	rm -rf .venv
