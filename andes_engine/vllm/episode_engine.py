@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from andes_engine.vllm.contract import PlannerLike
-from andes_engine.vllm.episode import EngineConfig, EpisodeRecord, EpisodeRequest, OnStep, SchedulerKind, StepSample, check_requests
+from andes_engine.vllm.episode import (
+    EngineConfig,
+    EpisodeRecord,
+    EpisodeRequest,
+    OnStep,
+    SchedulerKind,
+    StepSample,
+    check_requests,
+)
 
 
 class EpisodeEngine(ABC):

@@ -45,6 +45,7 @@ class LiveEngine(EpisodeEngine):
         self._resumed_at_s: float | None = None
         self._internal_ids: dict[str, str] = {}
         self._scheduled: Any = None
+        adapter.make_llvmlite_scannable()
         self._engine = _boot(config, scheduler, model_dir or Path(tempfile.gettempdir()) / "andes-rl-models")
         adapter.observe_steps(self._engine, self._on_scheduled)
         if scheduler == "andes":
