@@ -1,7 +1,7 @@
 """Where compiled code is kept: one folder per state of the sources.
 
 Numba's own cache looks at the file of a function but not at the files of the functions it calls, so an edit in one module would
-leave stale machine code in another. Keying the folder by a hash of all sources rules that out, and works in read-only installs.
+leave stale machine code in another. Keying the folder by a hash of the compiled sources rules that out, and works in read-only installs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import os
 from pathlib import Path
 
 import numba
+
+_CONSTANTS = ("knobs.py", "counters.py", "engine.py", "schedulers/__init__.py")
+"""Modules without compiled code whose values or types are compiled into others."""
 
 
 def use_own_compile_cache() -> Path | None:
@@ -27,8 +30,7 @@ def _source_hash() -> str:
     package = Path(__file__).parent
     digest = hashlib.sha256()
     for source in sorted(package.rglob("*.py")):
-        if source.is_relative_to(package / "vllm"):  # holds no compiled code
-            continue
-        digest.update(source.relative_to(package).as_posix().encode())
-        digest.update(source.read_bytes())
+        name, text = source.relative_to(package).as_posix(), source.read_bytes()
+        if b"njit" in text or name in _CONSTANTS:
+            digest.update(name.encode() + text)
     return digest.hexdigest()[:12]

@@ -35,10 +35,14 @@ KNOBS: tuple[Knob, ...] = (
     Knob("preemption_gate", "ratio", 0.25, 16.0, 1.0, True, "newcomer's gain over its victims' needed to preempt"),
     Knob("running_bonus", "ratio", 0.5, 4.0, 1.1, True, "factor on the priority of requests already running"),
     Knob("length_exponent", "1", 0.0, 2.0, 1.0, False, "gamma in priority = gain / KV blocks ** gamma"),
-    Knob("sunk_lag_weight", "1", 0.0, 1.0, 0.0, False, "weight of lag already suffered; 0 forgives it (anti-starvation)"),
+    Knob(
+        "sunk_lag_weight", "1", 0.0, 1.0, 0.0, False, "weight of lag already suffered; 0 forgives it (anti-starvation)"
+    ),
     Knob("preemption_cap", "preemptions", 0.0, 16.0, 1.0, False, "planned preemptions per request (paper v1: P)"),
     Knob("preemption_budget", "preemptions", 0.0, 64.0, 16.0, False, "victims per decision"),
-    Knob("prefill_tokens_per_step", "tokens", 32.0, 8192.0, 8192.0, True, "prefill tokens per iteration besides decodes"),
+    Knob(
+        "prefill_tokens_per_step", "tokens", 32.0, 8192.0, 8192.0, True, "prefill tokens per iteration besides decodes"
+    ),
     Knob("admission_limit", "requests", 1.0, 256.0, 256.0, True, "requests admitted per decision"),
     Knob("batch_cap", "sequences", 4.0, 1024.0, 1024.0, True, "running sequences at most"),
     Knob("kv_reserve", "share", 0.0, 0.3, 0.0, False, "share of KV blocks admission leaves free for running requests"),

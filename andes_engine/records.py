@@ -84,5 +84,15 @@ def record_from_tokens(
         finish[row] = times[-1] if missing == 0 else np.nan
     emitted = np.array([len(times) for times in token_s], dtype=np.int64)
     return RunRecord(
-        workload, engine, scheduler, qoe, lower, first, finish, emitted, preemptions, token_s=tuple(token_s), **run  # type: ignore[arg-type]
+        workload,
+        engine,
+        scheduler,
+        qoe,
+        lower,
+        first,
+        finish,
+        emitted,
+        preemptions,
+        token_s=tuple(token_s),
+        **run,  # type: ignore[arg-type]
     )

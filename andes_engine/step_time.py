@@ -71,7 +71,7 @@ class FitReport:
     r_squared: float
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def step_seconds(
     coefficients: FloatArray, prefill_tokens: int, decode_seqs: int, context: int, sum_sq_prefill: int
 ) -> float:
@@ -82,7 +82,7 @@ def step_seconds(
     return k[3] + k[4] * prefill_tokens + k[5] * decode_seqs + k[6] * context + k[7] * sum_sq_prefill
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def prefill_seconds(coefficients: FloatArray, tokens: int, chunk_tokens: int) -> float:
     """Time to prefill `tokens` alone in chunks of `chunk_tokens`, s: what (re)starting a request costs the engine."""
     chunks = (tokens + chunk_tokens - 1) // chunk_tokens
@@ -118,13 +118,16 @@ def fit(samples: list[StepSample], name: str, min_samples: int = 20) -> FitRepor
         AndesError: If a regime has fewer than `min_samples` samples.
     """
     rows = np.array(
-        [(s.prefill_tokens, s.decode_seqs, s.context_tokens, s.sum_sq_prefill, s.duration_s) for s in samples], dtype=float
+        [(s.prefill_tokens, s.decode_seqs, s.context_tokens, s.sum_sq_prefill, s.duration_s) for s in samples],
+        dtype=float,
     ).reshape(-1, 5)
     mixed = rows[rows[:, 0] > 0]
     decode = rows[rows[:, 0] == 0]
     for regime, data in (("decode-only", decode), ("prefill", mixed)):
         if len(data) < min_samples:
-            raise AndesError(f"cannot fit the step time: {len(data)} {regime} iterations, need {min_samples}; run longer")
+            raise AndesError(
+                f"cannot fit the step time: {len(data)} {regime} iterations, need {min_samples}; run longer"
+            )
     a, b, c = _relative_nnls(decode[:, (1, 2)], decode[:, 4])
     a2, g, b2, c2, e = _relative_nnls(mixed[:, (0, 1, 2, 3)], mixed[:, 4])
     model = StepTime(name, (a, b, c), (a2, g, b2, c2, e))

@@ -61,7 +61,7 @@ def delay_cost(
     return whole_s / (whole_s + sunk_s + share * served_s) - whole_s / (whole_s + sunk_s + share * waiting_s)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def mean_overdue(first_s: float, drift_s: float, tokens: float) -> float:
     """Mean over `tokens` tokens of how overdue each is, when the first is `first_s` overdue and each next `drift_s` more.
 

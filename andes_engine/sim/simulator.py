@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from andes_engine import counters as ct
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import CapacityError
 from andes_engine.knobs import Knobs
 from andes_engine.records import RunRecord
-from andes_engine.request import Requests, clear_rows
+from andes_engine.request import clear_rows
 from andes_engine.schedulers import scheduler_id
 from andes_engine.sim import state as st
 from andes_engine.sim.potential import best_case_qoe_of, total_best_case_qoe
@@ -50,11 +51,13 @@ class Simulator:
         workload.check_fits(self.configs[index])
         n, rows = len(workload), self.engines.waiting.shape[1]
         if n > rows:
-            raise CapacityError(f"workload '{workload.name}' has {n} requests, this simulator holds {rows}; raise max_requests")
+            raise CapacityError(
+                f"workload '{workload.name}' has {n} requests, this simulator holds {rows}; raise max_requests"
+            )
         mine = self.of(index)
         clear_rows(mine.table)
-        for values, given in zip(mine.table[:4], self._columns(workload), strict=True):
-            values[:n] = given
+        for name in ("arrival_s", "ttft_s", "latency_s", "prompt_tokens"):
+            mine.table[name][:n] = getattr(workload, name)
         mine.output_tokens[:n], mine.finish_s[:] = workload.output_tokens, np.nan
         mine.now_s[0], mine.counters[:] = 0.0, 0
         mine.registers[:] = (0, 0, self.configs[index].kv_blocks, 0, n)
@@ -64,21 +67,19 @@ class Simulator:
         self._workloads[index] = workload
 
     @staticmethod
-    def _columns(workload: Workload) -> tuple[NDArray, ...]:
-        return workload.arrival_s, workload.ttft_s, workload.latency_s, workload.prompt_tokens
-
-    @staticmethod
     def _reset_token_log(mine: Engines, workload: Workload) -> None:
         size = mine.token_s.shape[0]
         if size == 0:
             return
         if workload.output_tokens.sum() > size:
-            raise CapacityError(f"workload '{workload.name}' has {workload.output_tokens.sum()} tokens, the log holds {size}")
+            raise CapacityError(
+                f"workload '{workload.name}' has {workload.output_tokens.sum()} tokens, the log holds {size}"
+            )
         mine.token_offset[: len(workload)] = np.concatenate([[0], np.cumsum(workload.output_tokens)[:-1]])
 
     def of(self, index: int) -> Engines:
         """Arrays of one engine (views, not copies)."""
-        return one(self.engines, index)
+        return one.py_func(self.engines, index)  # keeps record arrays, which compiled code would hand back as plain ones
 
     def workload(self, index: int) -> Workload:
         """The workload an engine was reset with."""
@@ -97,7 +98,7 @@ class Simulator:
 
     def drained(self, index: int) -> bool:
         """Whether every request of the workload has finished."""
-        return bool(self.engines.counters[index, st.FINISHED] == self.engines.registers[index, st.R_LIMIT])
+        return bool(self.engines.counters[index, ct.FINISHED] == self.engines.registers[index, st.R_LIMIT])
 
     def potential(self, index: int) -> float:
         """Sum over the workload of each request's best-case QoE now (see `request.best_case_qoe`)."""
@@ -107,23 +108,23 @@ class Simulator:
         """Outcome of one engine so far."""
         mine, workload = self.of(index), self.workload(index)
         n = len(workload)
-        table: Requests = Requests(*(values[:n].copy() for values in mine.table))
+        table = mine.table[:n]
         return RunRecord(
             workload=workload,
             engine=self.configs[index].name,
             scheduler=label,
             **self._qoe(mine, n),
-            first_token_s=table.first_token_s,
+            first_token_s=table["first_token_s"].copy(),
             finish_s=mine.finish_s[:n].copy(),
-            emitted_tokens=table.emitted_tokens,
-            preemptions=table.preemptions,
+            emitted_tokens=table["emitted_tokens"].copy(),
+            preemptions=table["preemptions"].copy(),
             duration_s=float(mine.now_s[0]),
-            prefill_tokens=int(mine.counters[st.PREFILL_TOKENS]),
+            prefill_tokens=int(mine.counters[ct.PREFILL_TOKENS]),
             token_s=self._token_times(mine, n),
             notes={
-                "steps": float(mine.counters[st.STEPS]),
-                "decisions": float(mine.counters[st.DECISIONS]),
-                "planned_preemptions": float(mine.counters[st.PLANNED_PREEMPTIONS]),
+                "steps": float(mine.counters[ct.STEPS]),
+                "decisions": float(mine.counters[ct.DECISIONS]),
+                "planned_preemptions": float(mine.counters[ct.PLANNED_PREEMPTIONS]),
             },
         )
 

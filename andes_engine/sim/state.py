@@ -8,18 +8,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from andes_engine.decision import Plan
+from andes_engine.counters import COUNTER_COUNT
+from andes_engine.decision_buffers import Decision
 from andes_engine.engine import EngineConfig
 from andes_engine.knobs import KNOB_COUNT
 from andes_engine.request import Requests, empty_requests
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-STEPS, PREFILL_TOKENS, DECODE_TOKENS, PREEMPTIONS, PLANNED_PREEMPTIONS, FINISHED, ARRIVED, DECISIONS = range(8)
-"""Counters, cumulative since reset. DECODE_TOKENS are tokens delivered to readers; PREFILL_TOKENS include recomputation."""
-
-COUNTER_COUNT = 8
 
 R_RUNNING, R_WAITING, R_FREE_BLOCKS, R_NEXT_ARRIVAL, R_LIMIT = range(5)
 """Registers: running and waiting requests, free blocks, rows already arrived, rows of this engine's workload."""
@@ -71,23 +67,8 @@ def allocate(engines: list[EngineConfig], max_requests: int, token_log: int = 0)
 @njit(cache=True)
 def one(engines: Engines, index: int) -> Engines:
     """View of one engine: the same arrays without the leading axis."""
-    t = engines.table
-    table = Requests(
-        t.arrival_s[index],
-        t.ttft_s[index],
-        t.latency_s[index],
-        t.prompt_tokens[index],
-        t.emitted_tokens[index],
-        t.computed_tokens[index],
-        t.held_blocks[index],
-        t.preemptions[index],
-        t.lateness_s[index],
-        t.lag_sum_s[index],
-        t.first_token_s[index],
-        t.last_token_s[index],
-    )
     return Engines(
-        table,
+        engines.table[index],
         engines.output_tokens[index],
         engines.finish_s[index],
         engines.running[index],
@@ -104,9 +85,9 @@ def one(engines: Engines, index: int) -> Engines:
 
 
 @njit(cache=True)
-def plan_buffers(max_num_seqs: int, rows: int) -> Plan:
-    """Buffers for a decision, made inside compiled code (see `decision.empty_plan`)."""
-    return Plan(
+def plan_buffers(max_num_seqs: int, rows: int) -> Decision:
+    """Buffers for a decision, made inside compiled code (see `decision_buffers.empty_decision`)."""
+    return Decision(
         np.zeros(6, dtype=np.int64),
         np.zeros(max_num_seqs, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),

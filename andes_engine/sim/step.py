@@ -12,16 +12,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from andes_engine.decision import (
+from andes_engine import counters as ct
+from andes_engine.decision import decide
+from andes_engine.decision_buffers import (
     GATED,
     N_ADMIT,
     N_ORDER,
     N_PREEMPT,
     PLANNED,
     TOKEN_BUDGET,
-    Plan,
+    Decision,
     blocks_for,
-    decide,
 )
 from andes_engine.engine import EngineView
 from andes_engine.request import context_tokens, deliver
@@ -43,7 +44,7 @@ def advance_all(engines: Engines, until_s: FloatArray) -> None:
 
 
 @njit(cache=True)
-def advance(engine: Engines, until_s: float, plan: Plan, scheduled: IntArray) -> None:
+def advance(engine: Engines, until_s: float, plan: Decision, scheduled: IntArray) -> None:
     """Run one engine: iterations back to back while it has requests, idle otherwise."""
     registers = engine.registers
     while engine.now_s[0] < until_s:
@@ -57,7 +58,7 @@ def advance(engine: Engines, until_s: float, plan: Plan, scheduled: IntArray) ->
 
 
 @njit(cache=True)
-def step(engine: Engines, plan: Plan, scheduled: IntArray) -> None:
+def step(engine: Engines, plan: Decision, scheduled: IntArray) -> None:
     """One iteration: decide, apply, schedule, let its time pass, deliver its tokens."""
     decide(
         engine.table,
@@ -69,7 +70,7 @@ def step(engine: Engines, plan: Plan, scheduled: IntArray) -> None:
         engine.step_time,
         plan,
     )
-    engine.counters[st.DECISIONS] += plan.head[PLANNED]
+    engine.counters[ct.DECISIONS] += plan.head[PLANNED]
     _apply(engine, plan)
     budget, emergency = _schedule_running(engine, plan.head[TOKEN_BUDGET], scheduled)
     if not emergency:
@@ -77,7 +78,7 @@ def step(engine: Engines, plan: Plan, scheduled: IntArray) -> None:
     _execute(engine, scheduled)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _view(engine: Engines) -> EngineView:
     limits = engine.limits
     return EngineView(
@@ -100,17 +101,17 @@ def _arrive(engine: Engines) -> None:
         engine.waiting[registers[st.R_WAITING]] = registers[st.R_NEXT_ARRIVAL]
         registers[st.R_WAITING] += 1
         registers[st.R_NEXT_ARRIVAL] += 1
-        engine.counters[st.ARRIVED] += 1
+        engine.counters[ct.ARRIVED] += 1
 
 
 @njit(cache=True)
-def _apply(engine: Engines, plan: Plan) -> None:
+def _apply(engine: Engines, plan: Decision) -> None:
     """Preempt and reorder as planned."""
     head = plan.head
     for index in range(head[N_PREEMPT]):
         _remove(engine.running, engine.registers, st.R_RUNNING, plan.preempt[index])
         _preempt(engine, plan.preempt[index])
-    engine.counters[st.PLANNED_PREEMPTIONS] += head[N_PREEMPT]
+    engine.counters[ct.PLANNED_PREEMPTIONS] += head[N_PREEMPT]
     if head[N_ORDER] > 0:
         engine.running[: head[N_ORDER]] = plan.order[: head[N_ORDER]]
 
@@ -137,7 +138,7 @@ def _preempt(engine: Engines, row: int) -> None:
     engine.waiting[1 : count + 1] = engine.waiting[:count].copy()
     engine.waiting[0] = row
     registers[st.R_WAITING] = count + 1
-    engine.counters[st.PREEMPTIONS] += 1
+    engine.counters[ct.PREEMPTIONS] += 1
 
 
 @njit(cache=True)
@@ -168,7 +169,7 @@ def _schedule_running(engine: Engines, budget: int, scheduled: IntArray) -> tupl
 
 
 @njit(cache=True)
-def _schedule_waiting(engine: Engines, plan: Plan, budget: int, scheduled: IntArray) -> None:
+def _schedule_waiting(engine: Engines, plan: Decision, budget: int, scheduled: IntArray) -> None:
     """Admit requests from the plan, or in queue order, until the first that does not fit."""
     registers = engine.registers
     planned = plan.head[N_ADMIT]
@@ -185,7 +186,7 @@ def _schedule_waiting(engine: Engines, plan: Plan, budget: int, scheduled: IntAr
     _drop_admitted(engine, plan, taken)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _admit(engine: Engines, row: int, budget: int) -> int:
     """Start a request if its whole sequence would fit; returns the tokens scheduled, 0 if it does not fit."""
     table, registers = engine.table, engine.registers
@@ -201,7 +202,7 @@ def _admit(engine: Engines, row: int, budget: int) -> int:
 
 
 @njit(cache=True)
-def _drop_admitted(engine: Engines, plan: Plan, taken: int) -> None:
+def _drop_admitted(engine: Engines, plan: Decision, taken: int) -> None:
     """Take the admitted requests off the queue."""
     registers = engine.registers
     if plan.head[GATED]:
@@ -230,8 +231,8 @@ def _execute(engine: Engines, scheduled: IntArray) -> None:
             prefill += tokens
             sum_sq += tokens * tokens
     engine.now_s[0] += step_seconds(engine.step_time, prefill, decodes, context, sum_sq)
-    engine.counters[st.STEPS] += 1
-    engine.counters[st.PREFILL_TOKENS] += prefill
+    engine.counters[ct.STEPS] += 1
+    engine.counters[ct.PREFILL_TOKENS] += prefill
     kept = 0
     for index in range(running):
         row = engine.running[index]
@@ -244,16 +245,16 @@ def _execute(engine: Engines, scheduled: IntArray) -> None:
     registers[st.R_RUNNING] = kept
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _emit(engine: Engines, row: int) -> None:
     table = engine.table
     now_s = engine.now_s[0]
     if engine.token_s.shape[0] > 0:
         engine.token_s[engine.token_offset[row] + table.emitted_tokens[row]] = now_s
     deliver(table, row, now_s)
-    engine.counters[st.DECODE_TOKENS] += 1
+    engine.counters[ct.DECODE_TOKENS] += 1
     if table.emitted_tokens[row] == engine.output_tokens[row]:
         engine.registers[st.R_FREE_BLOCKS] += table.held_blocks[row]
         table.held_blocks[row] = 0
         engine.finish_s[row] = now_s
-        engine.counters[st.FINISHED] += 1
+        engine.counters[ct.FINISHED] += 1
