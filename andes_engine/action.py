@@ -1,0 +1,90 @@
+"""What a policy does: a point in [-1, 1]^k that moves knobs around a reference. The zero action is exactly the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine.errors import KnobError
+from andes_engine.knobs import KNOB_NAMES, KNOBS, Knobs, knob
+
+FloatArray = NDArray[np.float64]
+
+ACTION_VERSION = "andes-knobs-1"
+
+DEFAULT_ACTION_KNOBS = (
+    "horizon_s",
+    "kv_watermark",
+    "preemption_gate",
+    "running_bonus",
+    "length_exponent",
+    "sunk_lag_weight",
+    "preemption_cap",
+    "preemption_budget",
+    "prefill_tokens_per_step",
+    "kv_reserve",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpec:
+    """Which knobs an action moves, and around which reference.
+
+    -1 is a knob's lower bound, +1 its upper bound, 0 the reference; in between linear, or geometric for `log` knobs.
+
+    Args:
+        names: Knobs the action moves, in the order of its entries.
+        reference: Knobs by name where the reference differs from the paper's defaults.
+
+    Raises:
+        UnknownNameError: If a name is no knob.
+        KnobError: If a name comes twice, none is given, or the reference is out of bounds.
+    """
+
+    names: tuple[str, ...] = DEFAULT_ACTION_KNOBS
+    reference: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "reference", {name: float(value) for name, value in self.reference.items()})
+        for name in self.names:
+            knob(name)
+        if not self.names or len(set(self.names)) != len(self.names):
+            raise KnobError(f"an action needs distinct knobs, got {list(self.names)}; known: {', '.join(KNOB_NAMES)}")
+        Knobs(self.reference)
+
+    @property
+    def size(self) -> int:
+        """Entries of an action."""
+        return len(self.names)
+
+    @property
+    def knobs(self) -> Knobs:
+        """The reference setting: what the zero action gives."""
+        return Knobs(self.reference)
+
+    def knob_vectors(self, actions: NDArray[np.floating]) -> FloatArray:
+        """Knob vectors of a batch of actions, entries beyond [-1, 1] clipped. Shape (n, k) -> (n, KNOB_COUNT)."""
+        clipped = np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0)
+        vectors = np.repeat(self.knobs.vector[None, :], len(clipped), axis=0)
+        for column, name in enumerate(self.names):
+            index = KNOB_NAMES.index(name)
+            vectors[:, index] = _moved(clipped[:, column], index, float(vectors[0, index]))
+        return vectors
+
+    def knob_vector(self, action: NDArray[np.floating]) -> FloatArray:
+        """Knob vector of one action. Shape (k,) -> (KNOB_COUNT,)."""
+        return self.knob_vectors(np.asarray(action)[None, :])[0]
+
+
+def _moved(amount: FloatArray, index: int, reference: float) -> FloatArray:
+    entry = KNOBS[index]
+    bound = np.where(amount >= 0.0, entry.high, entry.low)
+    if entry.log:
+        moved = reference * (bound / reference) ** np.abs(amount)
+    else:
+        moved = reference + (bound - reference) * np.abs(amount)
+    return np.clip(moved, entry.low, entry.high)
