@@ -60,10 +60,12 @@ class Workload:
         for field in ("prompt_tokens", "output_tokens", "ttft_s", "latency_s"):
             if getattr(self, field).shape != self.arrival_s.shape:
                 raise InvalidWorkloadError(
-                    f"workload '{self.name}': {field} has shape {getattr(self, field).shape}, arrival_s {self.arrival_s.shape}"
+                    f"workload '{self.name}': {field} has shape {getattr(self, field).shape}, "
+                    f"arrival_s {self.arrival_s.shape}"
                 )
         self._refuse("arrival_s", self.arrival_s < 0, "must be >= 0")
-        self._refuse("arrival_s", np.diff(self.arrival_s, prepend=self.arrival_s[0]) < 0, "must not go back in time; sort")
+        earlier = np.diff(self.arrival_s, prepend=self.arrival_s[0]) < 0
+        self._refuse("arrival_s", earlier, "must not go back in time; sort by arrival")
         self._refuse("prompt_tokens", self.prompt_tokens < 1, "must be >= 1")
         self._refuse("output_tokens", self.output_tokens < 1, "must be >= 1")
         self._refuse("ttft_s", self.ttft_s < 0, "must be >= 0")
@@ -126,8 +128,8 @@ class Workload:
             row = int(np.argmax(length > longest))
             raise CapacityError(
                 f"workload '{self.name}': request {row} needs {length[row]} tokens ({self.prompt_tokens[row]} prompt + "
-                f"{self.output_tokens[row]} output) but engine '{engine.name}' holds {longest} per request; raise kv_blocks "
-                "(or max_model_len_tokens), or drop long requests with workload.on_too_long=drop"
+                f"{self.output_tokens[row]} output) but engine '{engine.name}' holds {longest} per request; "
+                "raise kv_blocks (or max_model_len_tokens), or drop long requests with workload.on_too_long=drop"
             )
 
     def _select(self, rows: slice | NDArray[np.bool_]) -> Workload:

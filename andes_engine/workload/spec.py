@@ -1,0 +1,111 @@
+"""Workload specifications from configuration: names and plain mappings, as Hydra and JSON give them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from andes_engine.errors import InvalidWorkloadError, UnknownNameError
+from andes_engine.workload.arrivals import ARRIVALS, ArrivalProcess
+from andes_engine.workload.generate import WorkloadSpec
+from andes_engine.workload.lengths import LENGTHS, Lengths, LogNormal, LogNormalLengths
+from andes_engine.workload.readers import READERS, TTFT, ReaderMix, TtftExpectation
+
+Made = TypeVar("Made")
+
+
+def workload_spec(given: str | Mapping[str, Any] | WorkloadSpec) -> WorkloadSpec:
+    """A specification from the name of a length family, or from a mapping of the fields of `WorkloadSpec`.
+
+    Each part is a registered name or a mapping of its own fields, and a number where one number says it all:
+
+        workload_spec("sharegpt")
+        workload_spec({"lengths": "azure_conv", "arrivals": {"kind": "cyclic_burst", "intensity": 2.4}, "load": 0.9})
+        workload_spec({"lengths": {"prompt": {"mean": 500, "std": 100}, "output": {"mean": 50, "std": 50}},
+                       "arrivals": "poisson", "readers": 0.2, "ttft": "prompt", "requests": 2000, "rate": 3.0})
+
+    Fields left out, or null, take their default: Poisson arrivals, the reading mix, first token expected after 1 s.
+
+    Raises:
+        UnknownNameError: If a name or a field does not exist; the message lists those that do.
+        InvalidWorkloadError: If a value is out of range.
+    """
+    if isinstance(given, WorkloadSpec):
+        return given
+    fields = {"lengths": given} if isinstance(given, str) else {k: v for k, v in given.items() if v is not None}
+    known = WorkloadSpec.__dataclass_fields__
+    for key in fields:
+        if key not in known:
+            raise UnknownNameError("workload field", key, known)
+    if "lengths" not in fields:
+        raise InvalidWorkloadError(f"a workload needs 'lengths': one of {', '.join(sorted(LENGTHS))}, or a mapping")
+    lengths = fields.pop("lengths")
+    parts = {key: make(fields.pop(key)) for key, make in _PARTS.items() if key in fields}
+    defaults = {"name": lengths if isinstance(lengths, str) else "custom", "arrivals": ARRIVALS["poisson"]()}
+    return WorkloadSpec(**{**defaults, **fields, **parts, "lengths": _lengths(lengths)})
+
+
+def _arrivals(given: Any) -> ArrivalProcess:
+    if isinstance(given, ArrivalProcess):
+        return given
+    fields = {"kind": given} if isinstance(given, str) else dict(given)
+    kind = str(fields.pop("kind", ""))
+    if kind not in ARRIVALS:
+        raise UnknownNameError("arrival process", kind, ARRIVALS)
+    return _make(ARRIVALS[kind], fields, kind)
+
+
+def _lengths(given: Any) -> Lengths:
+    if isinstance(given, str):
+        return _named(LENGTHS, given, "length family")
+    if not isinstance(given, Mapping):
+        return given
+    moments = {k: _make(LogNormal, given[k], k) for k in ("prompt", "output") if isinstance(given.get(k), Mapping)}
+    return _make(LogNormalLengths, {**given, **moments}, "lengths")
+
+
+def _readers(given: Any) -> ReaderMix:
+    if isinstance(given, str):
+        return _named(READERS, given, "reader mix")
+    if isinstance(given, (int, float)):
+        return ReaderMix((given,))
+    return _make(ReaderMix, given, "readers") if isinstance(given, Mapping) else given
+
+
+def _ttft(given: Any) -> TtftExpectation:
+    if isinstance(given, str):
+        return _named(TTFT, given, "ttft expectation")
+    if isinstance(given, (int, float)):
+        return TtftExpectation(given)
+    return _make(TtftExpectation, given, "ttft") if isinstance(given, Mapping) else given
+
+
+_PARTS: dict[str, Callable[[Any], Any]] = {"arrivals": _arrivals, "readers": _readers, "ttft": _ttft}
+
+
+def _named(registry: Mapping[str, Made], name: str, what: str) -> Made:
+    if name not in registry:
+        raise UnknownNameError(what, name, registry)
+    return registry[name]
+
+
+def _make(kind: Callable[..., Made], fields: Mapping[str, Any], what: str) -> Made:
+    known = inspect.signature(kind).parameters
+    for key in fields:
+        if key not in known:
+            raise UnknownNameError(f"field of {what}", str(key), known)
+    missing = [key for key, entry in known.items() if entry.default is entry.empty and key not in fields]
+    if missing:
+        raise InvalidWorkloadError(f"{what} needs {' and '.join(missing)}")
+    return kind(**fields)
+
+
+def reader_mix(given: str | float | Mapping[str, Any] | ReaderMix) -> ReaderMix:
+    """Readers from a registered name, one pace in s per token, or the fields of `ReaderMix`."""
+    return _readers(given)
+
+
+def ttft_expectation(given: str | float | Mapping[str, Any] | TtftExpectation) -> TtftExpectation:
+    """TTFT expectation from a registered name, a number of seconds, or the fields of `TtftExpectation`."""
+    return _ttft(given)
