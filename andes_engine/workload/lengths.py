@@ -21,6 +21,10 @@ class Lengths(Protocol):
         """Prompt and output tokens of `count` requests, all >= 1. Shapes (count,)."""
         ...
 
+    def __hash__(self) -> int:
+        """By content, so that saturation rates can be cached."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LogNormal:

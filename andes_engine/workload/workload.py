@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Workload:
     """Requests in order of arrival. All arrays have shape (n,).
 
@@ -49,6 +49,8 @@ class Workload:
             values = np.array(getattr(self, field))
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 self._refuse(field, ~np.isfinite(values), "must be finite")
+                if kind is np.int64:
+                    self._refuse(field, values != np.rint(values), "must be a whole number of tokens")
             values = values.astype(kind)
             values.setflags(write=False)
             object.__setattr__(self, field, values)
@@ -76,6 +78,12 @@ class Workload:
             row = int(np.argmax(bad))
             value = np.asarray(getattr(self, field))[row]
             raise InvalidWorkloadError(f"workload '{self.name}': request {row}: {field} = {value} {rule}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Workload) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -133,8 +141,14 @@ class Workload:
             )
 
     def _select(self, rows: slice | NDArray[np.bool_]) -> Workload:
-        arrays = (self.arrival_s, self.prompt_tokens, self.output_tokens, self.ttft_s, self.latency_s)
-        return Workload(self.name, *(values[rows] for values in arrays))
+        return Workload(
+            self.name,
+            self.arrival_s[rows],
+            self.prompt_tokens[rows],
+            self.output_tokens[rows],
+            self.ttft_s[rows],
+            self.latency_s[rows],
+        )
 
 
 def _longest(engine: EngineConfig) -> int:
@@ -145,4 +159,5 @@ def workload_of(name: str, columns: dict[str, ArrayLike]) -> Workload:
     """A workload from columns in any order of arrival: sorts by arrival time, stable."""
     arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
     order = np.argsort(arrival_s, kind="stable")
-    return Workload(name, *(np.asarray(columns[key])[order] for key in Workload.__dataclass_fields__ if key != "name"))
+    fields = [key for key in Workload.__dataclass_fields__ if key != "name"]
+    return Workload(name, **{key: np.asarray(columns[key])[order] for key in fields})
