@@ -73,7 +73,7 @@ def knob(name: str) -> Knob:
     return KNOBS[KNOB_NAMES.index(name)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Knobs(Mapping[str, float]):
     """A setting of all knobs, checked against their bounds.
 
@@ -109,6 +109,12 @@ class Knobs(Mapping[str, float]):
 
     def __len__(self) -> int:
         return KNOB_COUNT
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Knobs) and np.array_equal(self.vector, other.vector)
+
+    def __hash__(self) -> int:
+        return hash(self.vector.tobytes())
 
 
 def _checked(entry: Knob, value: float) -> float:
