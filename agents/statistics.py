@@ -1,0 +1,142 @@
+"""Paired comparison of two schedulers on identical workloads: difference, bootstrap interval, probability of improvement.
+
+Runs are grouped twice. A *stratum* is a load (or any setting the comparison averages over); workloads of different
+strata are never mixed. A *workload* inside a stratum is one draw of requests, that is one seed. The bootstrap resamples
+workloads inside each stratum and then, for metrics that are a mean over requests, blocks of neighbouring requests inside
+each workload: neighbours share a queue, so single requests would pretend to be independent and the interval would be too
+narrow. Resampling in both stages errs on the wide side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.bootstrap import REPLICATES, bootstrap_interval, probability_of_improvement, stratified_mean
+from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.metrics import LATE_S, METRICS, metric, summarize
+from andes_engine.records import RunRecord
+from andes_engine.report.differences import Difference
+
+FloatArray = NDArray[np.float64]
+
+PER_REQUEST: dict[str, Callable[[RunRecord], FloatArray]] = {
+    "qoe_mean": lambda run: run.qoe,
+    "qoe_share_95": lambda run: (run.qoe >= 0.95).astype(np.float64),
+    "late_share": lambda run: (run.lateness_s > LATE_S).astype(np.float64),
+    "preemptions_per_request": lambda run: run.preemptions.astype(np.float64),
+}
+"""Metrics that are a mean over requests. All others are one number for each run."""
+
+
+class UnpairedRunsError(AndesError):
+    """Two runs that cannot be compared request by request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two runs of the same requests.
+
+    Args:
+        candidate: The run to judge.
+        reference: The run to judge it against.
+        stratum: Label of the load or setting; resampling stays inside it and every stratum weighs the same.
+
+    Raises:
+        UnpairedRunsError: If the workloads differ, or a run is not drained (its QoE is then only a bound).
+    """
+
+    candidate: RunRecord
+    reference: RunRecord
+    stratum: str = ""
+
+    def __post_init__(self) -> None:
+        ours, theirs = self.candidate.workload, self.reference.workload
+        if ours.fingerprint != theirs.fingerprint:
+            raise UnpairedRunsError(
+                f"'{self.candidate.scheduler}' ran workload '{ours.name}' ({ours.fingerprint}), '{self.reference.scheduler}' "
+                f"ran '{theirs.name}' ({theirs.fingerprint}); a paired comparison needs identical requests"
+            )
+        for run in (self.candidate, self.reference):
+            if not run.finished.all():
+                raise UnpairedRunsError(
+                    f"'{run.scheduler}' left {(~run.finished).sum()} of {len(ours)} requests of '{ours.name}' unfinished; "
+                    "their QoE is only a bound, so drain the run before comparing"
+                )
+
+
+def paired_difference(
+    pairs: Sequence[Pair], key: str = "qoe_mean", seed: int = 0, replicates: int = REPLICATES
+) -> Difference:
+    """Mean paired difference with a stratified two-stage bootstrap interval of 95 %.
+
+    Every stratum weighs the same, and every workload inside it. Repeated runs of one workload are averaged first. With one
+    workload in every stratum the interval speaks about these workloads only, not about other seeds; a metric that is one
+    number per run then gets no interval.
+
+    Args:
+        pairs: Runs of candidate and reference; their order does not matter.
+        key: Metric, one of `andes_engine.metrics.METRICS`.
+        seed: Seed of the bootstrap; the same seed gives the same interval.
+        replicates: Bootstrap replicates, >= 1.
+
+    Raises:
+        UnpairedRunsError: If there is no pair, or several candidates or references are mixed.
+        UnknownNameError: If the metric does not exist.
+    """
+    candidate, reference = _names(pairs)
+    if key not in (known := [entry.key for entry in METRICS]):
+        raise UnknownNameError("metric", key, known)
+    strata = [[ours - theirs for ours, theirs in workloads] for workloads in _strata(pairs, key)]
+    low, high = bootstrap_interval(strata, np.random.default_rng(seed), replicates)
+    return Difference(
+        candidate,
+        reference,
+        key,
+        mean=stratified_mean(strata),
+        low=low,
+        high=high,
+        probability_of_improvement=_improvement(pairs, key),
+        workloads=sum(map(len, strata)),
+    )
+
+
+def _names(pairs: Sequence[Pair]) -> tuple[str, str]:
+    names = {(pair.candidate.scheduler, pair.reference.scheduler) for pair in pairs}
+    if len(names) != 1:
+        raise UnpairedRunsError(f"need pairs of one candidate and one reference, got {sorted(names) or 'no pairs'}")
+    return names.pop()
+
+
+def _strata(pairs: Sequence[Pair], key: str) -> Iterator[list[tuple[FloatArray, FloatArray]]]:
+    """For each stratum, for each workload, the values of candidate and reference, repeats averaged; in a fixed order."""
+    ordered = sorted(pairs, key=_place)
+    for _, in_stratum in groupby(ordered, key=lambda pair: pair.stratum):
+        yield [_mean_values(list(repeats), key) for _, repeats in groupby(in_stratum, lambda pair: _place(pair)[1])]
+
+
+def _place(pair: Pair) -> tuple[str, str]:
+    return pair.stratum, pair.reference.workload.fingerprint
+
+
+def _mean_values(repeats: list[Pair], key: str) -> tuple[FloatArray, FloatArray]:
+    ours = np.mean([_values(pair.candidate, key) for pair in repeats], axis=0)
+    theirs = np.mean([_values(pair.reference, key) for pair in repeats], axis=0)
+    return ours, theirs
+
+
+def _values(run: RunRecord, key: str) -> FloatArray:
+    return PER_REQUEST[key](run) if key in PER_REQUEST else np.array([summarize(run)[key]])
+
+
+def _improvement(pairs: Sequence[Pair], key: str) -> float:
+    better = metric(key).higher_is_better
+    strata = [
+        [np.array([probability_of_improvement(ours, theirs, better)]) for ours, theirs in workloads]
+        for workloads in _strata(pairs, key)
+    ]
+    return stratified_mean(strata)

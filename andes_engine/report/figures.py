@@ -1,0 +1,153 @@
+"""Figures over many requests: QoE against load, time to first token, learning. Each takes records and returns a Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
+
+from andes_engine.metrics import summarize
+from andes_engine.records import RunRecord
+from andes_engine.report.style import GREY, WIDTH_IN, house_style, style_of
+from andes_engine.report.svg import svg_text
+
+CURVE_POINTS = 240
+"""Points of a distribution curve: more cannot be seen, and would only make the file larger."""
+
+
+def qoe_against_load(runs_by_load: Mapping[float, Iterable[RunRecord]]) -> Figure:
+    """Mean and 10th-percentile QoE against load, one line for each scheduler.
+
+    Args:
+        runs_by_load: Runs by nominal load, requests/s. Several runs of a scheduler at a load give the median as the line
+            and the full range as the band.
+    """
+    runs = {load: list(records) for load, records in sorted(runs_by_load.items())}
+    names = schedulers_of(run for records in runs.values() for run in records)
+    with house_style():
+        figure = Figure(figsize=(WIDTH_IN, 3.5), layout="constrained")
+        for axes, key, title in zip(
+            figure.subplots(1, 2, sharey=True), ("qoe_mean", "qoe_p10"), ("Mean", "Worst tenth (p10)"), strict=True
+        ):
+            for name in names:
+                _draw_band(axes, name, *_by_load(runs, name, key))
+            axes.set(title=title, xlabel="load, requests/s", ylim=(-0.02, 1.03))
+        figure.axes[0].set_ylabel("QoE")
+        _legend(figure, names)
+    return figure
+
+
+def ttft_distribution(records: Sequence[RunRecord]) -> Figure:
+    """Share of requests whose first token came within a time, on a log axis; runs of one scheduler are pooled.
+
+    Requests that never got a token count in the denominator, so such a curve stays below 1.
+    """
+    names = schedulers_of(records)
+    with house_style():
+        figure = Figure(figsize=(WIDTH_IN, 3.5), layout="constrained")
+        axes = figure.subplots()
+        for name in names:
+            ttft_s = np.concatenate([run.ttft_s for run in records if run.scheduler == name])
+            axes.plot(*_distribution(ttft_s), color=style_of(name).color, linestyle=style_of(name).dash)
+        expected_s = float(np.median(np.concatenate([run.workload.ttft_s for run in records])))
+        _mark_expectation(axes, expected_s)
+        axes.set(xscale="log", xlabel="time to first token, s", ylabel="share of requests", ylim=(0, 1.02))
+        axes.xaxis.set_major_formatter("{x:g}")
+        _legend(figure, names, plain=names)
+    return figure
+
+
+def learning_curve(
+    steps: ArrayLike, eval_qoe: ArrayLike, references: Mapping[str, float] | None = None, name: str = "learned"
+) -> Figure:
+    """QoE on held-out workloads against training steps.
+
+    Args:
+        steps: Environment steps at each evaluation. Shape (m,).
+        eval_qoe: Mean QoE at each evaluation. Shape (m,), or (seeds, m): then the median, and the range as a band.
+        references: QoE of other schedulers on the same workloads, drawn as horizontal lines.
+        name: Scheduler whose look the curve takes.
+    """
+    values = np.atleast_2d(np.asarray(eval_qoe, dtype=np.float64))
+    with house_style():
+        figure = Figure(figsize=(WIDTH_IN, 3.3), layout="constrained")
+        axes = figure.subplots()
+        _draw_band(axes, name, np.asarray(steps, dtype=np.float64), values)
+        for other, level in (references or {}).items():
+            axes.axhline(level, color=style_of(other).color, linestyle=style_of(other).dash, linewidth=1.5)
+        axes.set(xlabel="training steps", ylabel="evaluation QoE, mean")
+        axes.xaxis.set_major_formatter(_thousands)
+        _legend(figure, [name, *(references or {})], plain=list(references or {}))
+    return figure
+
+
+def save(figure: Figure, stem: str | Path) -> tuple[Path, Path]:
+    """Write a figure as `stem`.svg and `stem`.png; the same data give the same files."""
+    svg, png = (Path(f"{stem}.{ending}") for ending in ("svg", "png"))
+    svg.parent.mkdir(parents=True, exist_ok=True)
+    svg.write_text(svg_text(figure), encoding="utf-8")
+    with house_style():
+        figure.savefig(png, dpi=160, metadata={"Software": None})
+    return svg, png
+
+
+def schedulers_of(records: Iterable[RunRecord]) -> list[str]:
+    """Scheduler names in order of appearance."""
+    return list(dict.fromkeys(run.scheduler for run in records))
+
+
+def _by_load(
+    runs: Mapping[float, Sequence[RunRecord]], name: str, key: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Loads at which a scheduler ran, and its metric there: one column for each load, short columns padded with NaN."""
+    mine = {load: [summarize(run)[key] for run in records if run.scheduler == name] for load, records in runs.items()}
+    mine = {load: values for load, values in mine.items() if values}
+    most = max(map(len, mine.values()))
+    columns = [values + [np.nan] * (most - len(values)) for values in mine.values()]
+    return np.array(list(mine)), np.array(columns).T
+
+
+def _draw_band(axes: Axes, name: str, x: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    """Median over rows as a line, their range as a band."""
+    look = style_of(name)
+    axes.plot(x, np.nanmedian(values, axis=0), color=look.color, marker=look.marker, linestyle=look.dash, clip_on=False)
+    if len(values) > 1:
+        low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+        axes.fill_between(x, low, high, color=look.color, alpha=0.15, linewidth=0)
+
+
+def _distribution(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points of the cumulative distribution, NaN counted as 'never'."""
+    seen = np.sort(values[np.isfinite(values)])
+    places = (
+        np.unique(np.linspace(0, max(len(seen) - 1, 0), CURVE_POINTS).astype(int)) if len(seen) else np.zeros(0, int)
+    )
+    return np.maximum(seen[places], 1e-3), (places + 1) / len(values)
+
+
+def _mark_expectation(axes: Axes, ttft_s: float) -> None:
+    axes.axvline(ttft_s, color=GREY, linewidth=1.0, linestyle=(0, (1, 2)))
+    where = (ttft_s, 1.0)
+    text = f"readers expect {ttft_s:.3g} s"
+    axes.annotate(
+        text, where, (0, 4), axes.get_xaxis_transform(), textcoords="offset points", color=GREY, fontsize=9, ha="center"
+    )
+
+
+def _legend(figure: Figure, names: Sequence[str], plain: Sequence[str] = ()) -> None:
+    """One row of names above the panels, from the fixed looks; `plain` ones are drawn without markers."""
+    handles = []
+    for name in names:
+        look = style_of(name)
+        marker = "" if name in plain else look.marker
+        handles.append(Line2D([], [], color=look.color, linestyle=look.dash, marker=marker, label=name))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handlelength=2.4, columnspacing=1.6)
+
+
+def _thousands(value: float, _position: float) -> str:
+    return f"{value / 1e6:g}M" if abs(value) >= 1e6 else f"{value / 1e3:g}k" if abs(value) >= 1e3 else f"{value:g}"
