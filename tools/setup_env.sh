@@ -66,7 +66,8 @@ make_venv() {
     die_with_log "could not make $venv" "Is the disk full, or the folder read-only?"
 }
 
-pip_install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+# --no-compile: Python compiles what is imported when it is imported; doing it for every file would double the time.
+pip_install() { "$venv/bin/python" -m pip install --quiet --no-compile --disable-pip-version-check "$@"; }
 
 index=()
 install_cpu_torch() {
