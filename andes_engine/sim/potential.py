@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from andes_engine.request import best_case_qoe
 from andes_engine.sim import state as st
-from andes_engine.sim.state import Engines
+from andes_engine.sim.state import Engines, one
 
 FloatArray = NDArray[np.float64]
 
@@ -23,7 +23,13 @@ def best_case_qoe_of(engine: Engines) -> FloatArray:
 
 
 @njit(cache=True)
-def total_best_case_qoe(engine: Engines) -> float:
-    """Sum of `best_case_qoe_of` over the engine's workload."""
-    values = best_case_qoe_of(engine)
-    return values[: engine.registers[st.R_LIMIT]].sum()
+def potentials_of(engines: Engines) -> FloatArray:
+    """Sum of best-case QoE over each engine's workload. Shape (engines,)."""
+    totals = np.zeros(engines.now_s.shape[0])
+    for index in range(len(totals)):
+        engine = one(engines, index)
+        limit, arrived = engine.registers[st.R_LIMIT], engine.registers[st.R_NEXT_ARRIVAL]
+        totals[index] = limit - arrived
+        for row in range(arrived):
+            totals[index] += best_case_qoe(engine.table, row, engine.output_tokens[row], engine.now_s[0])
+    return totals

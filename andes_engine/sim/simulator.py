@@ -11,12 +11,14 @@ from andes_engine import counters as ct
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import CapacityError
 from andes_engine.knobs import Knobs
+from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.records import RunRecord
 from andes_engine.request import clear_rows
 from andes_engine.schedulers import scheduler_id
 from andes_engine.sim import state as st
-from andes_engine.sim.potential import best_case_qoe_of, total_best_case_qoe
-from andes_engine.sim.state import Engines, allocate, one
+from andes_engine.sim.observing import observe_all
+from andes_engine.sim.potential import best_case_qoe_of, potentials_of
+from andes_engine.sim.state import Engines, allocate, limits_of, one
 from andes_engine.sim.step import advance_all
 from andes_engine.workload import Workload
 
@@ -38,9 +40,24 @@ class Simulator:
         self.configs = list(engines)
         self.engines: Engines = allocate(self.configs, max_requests, token_log)
         self._workloads: list[Workload | None] = [None] * len(self.configs)
+        self._observed_counters = np.zeros_like(self.engines.counters)
+        self._observed_s = np.zeros(len(self.configs))
 
     def __len__(self) -> int:
         return len(self.configs)
+
+    def set_engine(self, index: int, config: EngineConfig) -> None:
+        """Put another engine in this place; call before `reset`.
+
+        Raises:
+            CapacityError: If it runs more sequences than this simulator was built for.
+        """
+        seqs = self.engines.running.shape[1]
+        if config.max_num_seqs > seqs:
+            raise CapacityError(f"engine '{config.name}' runs {config.max_num_seqs} sequences, this simulator at most {seqs}")
+        self.configs[index] = config
+        self.engines.limits[index] = limits_of(config)
+        self.engines.step_time[index] = config.step_time.vector
 
     def reset(self, index: int, workload: Workload, scheduler: str, knobs: Knobs) -> None:
         """Give one engine a workload and start its clock at 0.
@@ -64,6 +81,7 @@ class Simulator:
         mine.limits[st.L_SCHEDULER] = scheduler_id(scheduler)
         mine.knobs[:] = knobs.vector
         self._reset_token_log(mine, workload)
+        self._observed_counters[index], self._observed_s[index] = 0, 0.0
         self._workloads[index] = workload
 
     @staticmethod
@@ -79,7 +97,9 @@ class Simulator:
 
     def of(self, index: int) -> Engines:
         """Arrays of one engine (views, not copies)."""
-        return one.py_func(self.engines, index)  # keeps record arrays, which compiled code would hand back as plain ones
+        return one.py_func(
+            self.engines, index
+        )  # keeps record arrays, which compiled code would hand back as plain ones
 
     def workload(self, index: int) -> Workload:
         """The workload an engine was reset with."""
@@ -96,13 +116,37 @@ class Simulator:
         """Run all engines until `until_s` (scalar or one per engine), or until drained."""
         advance_all(self.engines, np.broadcast_to(np.asarray(until_s, dtype=np.float64), (len(self),)).copy())
 
+    def observations(self) -> NDArray[np.float32]:
+        """What a policy sees of every engine now. Shape (engines, OBSERVATION_SIZE), a fresh array."""
+        out = np.zeros((len(self), OBSERVATION_SIZE), dtype=np.float32)
+        observe_all(self.engines, self._observed_counters, self._observed_s, out)
+        return out
+
+    def observe_again(self, indices: NDArray[np.int64], observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The observations with those of just reset engines taken anew; the others keep their last observation."""
+        fresh = observations.copy()
+        for index in indices:
+            observe_all(self._slice(index), self._observed_counters[index:][:1], self._observed_s[index:][:1], fresh[index:][:1])
+        return fresh
+
+    def _slice(self, index: int) -> Engines:
+        return Engines(*(values[index : index + 1] for values in self.engines))
+
+    def requests(self) -> NDArray[np.int64]:
+        """Requests in each engine's workload. Shape (engines,)."""
+        return self.engines.registers[:, st.R_LIMIT].copy()
+
+    def potentials(self) -> FloatArray:
+        """`potential` of every engine. Shape (engines,)."""
+        return potentials_of(self.engines)
+
     def drained(self, index: int) -> bool:
         """Whether every request of the workload has finished."""
         return bool(self.engines.counters[index, ct.FINISHED] == self.engines.registers[index, st.R_LIMIT])
 
     def potential(self, index: int) -> float:
         """Sum over the workload of each request's best-case QoE now (see `request.best_case_qoe`)."""
-        return float(total_best_case_qoe(self.of(index)))
+        return float(potentials_of(self._slice(index))[0])
 
     def record(self, index: int, label: str) -> RunRecord:
         """Outcome of one engine so far."""

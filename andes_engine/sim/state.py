@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from andes_engine.counters import COUNTER_COUNT
 from andes_engine.decision_buffers import Decision
-from andes_engine.engine import EngineConfig
+from andes_engine.engine import EngineConfig, EngineView
 from andes_engine.knobs import KNOB_COUNT
 from andes_engine.request import Requests, empty_requests
 
@@ -46,7 +46,6 @@ def allocate(engines: list[EngineConfig], max_requests: int, token_log: int = 0)
     """Engines without requests. `token_log` > 0 keeps each token's delivery time (that many in total per engine)."""
     count = len(engines)
     max_seqs = max(engine.max_num_seqs for engine in engines)
-    limits = [(e.kv_blocks, e.block_size_tokens, e.max_num_seqs, e.max_batched_tokens, 0) for e in engines]
     return Engines(
         table=empty_requests(count, max_requests),
         output_tokens=np.zeros((count, max_requests), dtype=np.int64),
@@ -55,13 +54,18 @@ def allocate(engines: list[EngineConfig], max_requests: int, token_log: int = 0)
         waiting=np.zeros((count, max_requests), dtype=np.int64),
         now_s=np.zeros((count, 1)),
         registers=np.zeros((count, 5), dtype=np.int64),
-        limits=np.array(limits, dtype=np.int64),
+        limits=np.array([limits_of(engine) for engine in engines], dtype=np.int64),
         counters=np.zeros((count, COUNTER_COUNT), dtype=np.int64),
         knobs=np.zeros((count, KNOB_COUNT)),
         step_time=np.stack([engine.step_time.vector for engine in engines]),
         token_s=np.zeros((count, token_log)),
         token_offset=np.zeros((count, max_requests), dtype=np.int64),
     )
+
+
+def limits_of(engine: EngineConfig) -> tuple[int, int, int, int, int]:
+    """Limits of an engine in the order of the L_ constants; scheduler 0 until it is reset."""
+    return engine.kv_blocks, engine.block_size_tokens, engine.max_num_seqs, engine.max_batched_tokens, 0
 
 
 @njit(cache=True)
@@ -81,6 +85,20 @@ def one(engines: Engines, index: int) -> Engines:
         engines.step_time[index],
         engines.token_s[index],
         engines.token_offset[index],
+    )
+
+
+@njit(cache=True)
+def view_of(engine: Engines) -> EngineView:
+    """State and limits of one engine, as a decision sees them."""
+    limits = engine.limits
+    return EngineView(
+        engine.now_s[0],
+        engine.registers[R_FREE_BLOCKS],
+        limits[L_KV_BLOCKS],
+        limits[L_BLOCK_SIZE],
+        limits[L_MAX_SEQS],
+        limits[L_MAX_TOKENS],
     )
 
 

@@ -24,10 +24,9 @@ from andes_engine.decision_buffers import (
     Decision,
     blocks_for,
 )
-from andes_engine.engine import EngineView
 from andes_engine.request import context_tokens, deliver
 from andes_engine.sim import state as st
-from andes_engine.sim.state import Engines, one, plan_buffers
+from andes_engine.sim.state import Engines, one, plan_buffers, view_of
 from andes_engine.step_time import step_seconds
 
 FloatArray = NDArray[np.float64]
@@ -64,7 +63,7 @@ def step(engine: Engines, plan: Decision, scheduled: IntArray) -> None:
         engine.table,
         engine.running[: engine.registers[st.R_RUNNING]],
         engine.waiting[: engine.registers[st.R_WAITING]],
-        _view(engine),
+        view_of(engine),
         engine.limits[st.L_SCHEDULER],
         engine.knobs,
         engine.step_time,
@@ -76,19 +75,6 @@ def step(engine: Engines, plan: Decision, scheduled: IntArray) -> None:
     if not emergency:
         _schedule_waiting(engine, plan, budget, scheduled)
     _execute(engine, scheduled)
-
-
-@njit(cache=True)
-def _view(engine: Engines) -> EngineView:
-    limits = engine.limits
-    return EngineView(
-        engine.now_s[0],
-        engine.registers[st.R_FREE_BLOCKS],
-        limits[st.L_KV_BLOCKS],
-        limits[st.L_BLOCK_SIZE],
-        limits[st.L_MAX_SEQS],
-        limits[st.L_MAX_TOKENS],
-    )
 
 
 @njit(cache=True)

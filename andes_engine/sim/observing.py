@@ -1,0 +1,41 @@
+"""Observations of all simulated engines, by the function that also serves live engines (`andes_engine.observation`)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from andes_engine.observation import observe
+from andes_engine.sim import state as st
+from andes_engine.sim.state import Engines, one, view_of
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@njit(cache=True)
+def observe_all(engines: Engines, last_counters: IntArray, last_s: FloatArray, out: NDArray[np.float32]) -> None:
+    """Observe every engine and remember when, for the next call's "since the last decision".
+
+    Args:
+        engines: The engines.
+        last_counters: Counters at the last observation, updated. Shape (engines, COUNTER_COUNT).
+        last_s: Time of the last observation, s; updated. Shape (engines,).
+        out: Receives the observations. Shape (engines, OBSERVATION_SIZE).
+    """
+    for index in range(engines.now_s.shape[0]):
+        engine = one(engines, index)
+        registers = engine.registers
+        observe(
+            engine.table,
+            engine.running[: registers[st.R_RUNNING]],
+            engine.waiting[: registers[st.R_WAITING]],
+            view_of(engine),
+            engine.step_time,
+            engine.counters - last_counters[index],
+            engine.now_s[0] - last_s[index],
+            out[index],
+        )
+        last_counters[index] = engine.counters
+        last_s[index] = engine.now_s[0]

@@ -1,0 +1,76 @@
+"""What an environment is made of: engines, traffic, action, reward, time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from andes_engine.action import ActionSpec
+from andes_engine.engine import EngineConfig
+from andes_engine.errors import AndesError
+from andes_engine.step_time import preset
+from andes_engine.workload.generate import WorkloadSpec
+from andes_engine.workload.spec import workload_spec
+
+
+@dataclass(frozen=True, slots=True)
+class RewardConfig:
+    """Weights of the reward's terms; each term is also logged apart (`info["reward_terms"]`).
+
+    Args:
+        qoe: Change of the workload's mean best-case QoE. Its sum over an episode is exactly the mean headline QoE minus 1.
+        preemption: Minus preemptions per request of the workload.
+    """
+
+    qoe: float = 1.0
+    preemption: float = 0.0
+
+
+def default_engine() -> EngineConfig:
+    """RTX 4090 with Llama-3.1-8B under vLLM 0.19: 2,588 blocks of 16 tokens, so memory is what requests compete for."""
+    return EngineConfig("rtx4090_llama3_8b", preset("rtx4090_llama3_8b"), kv_blocks=2588)
+
+
+def default_workload() -> WorkloadSpec:
+    """Cyclic bursts of ShareGPT-like chat for four minutes."""
+    burst = {"kind": "cyclic_burst", "period_s": 120.0}
+    return workload_spec({"name": "burst", "arrivals": burst, "lengths": "sharegpt", "duration_s": 240.0})
+
+
+@dataclass(frozen=True, slots=True)
+class EnvConfig:
+    """One distribution of episodes. Each episode draws an engine, a kind of traffic and a load.
+
+    Args:
+        engines: Engines to draw from.
+        workloads: Kinds of traffic to draw from; their own rate or load is not used.
+        load: Bounds of the load, in shares of what FCFS saturates at on the drawn engine.
+        action: Knobs the action moves and the reference around which it does.
+        reward: Weights of the reward's terms.
+        decision_interval_s: Time between actions, s.
+        time_limit_s: Episodes still running then are truncated, s.
+        scheduler: Scheduler whose knobs are tuned.
+
+    Raises:
+        AndesError: If something is empty, not positive or the wrong way round.
+    """
+
+    engines: tuple[EngineConfig, ...] = field(default_factory=lambda: (default_engine(),))
+    workloads: tuple[WorkloadSpec, ...] = field(default_factory=lambda: (default_workload(),))
+    load: tuple[float, float] = (0.7, 1.3)
+    action: ActionSpec = field(default_factory=ActionSpec)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    decision_interval_s: float = 2.0
+    time_limit_s: float = 1800.0
+    scheduler: str = "andes"
+
+    def __post_init__(self) -> None:
+        if not self.engines or not self.workloads:
+            raise AndesError("an environment needs at least one engine and one kind of traffic")
+        low, high = self.load
+        if not (math.isfinite(high) and 0.0 < low <= high):
+            raise AndesError(f"load = {self.load} must be (low, high) with 0 < low <= high")
+        if not (self.decision_interval_s > 0.0 and self.time_limit_s >= self.decision_interval_s):
+            raise AndesError(
+                f"need 0 < decision_interval_s <= time_limit_s, got {self.decision_interval_s} and {self.time_limit_s}"
+            )

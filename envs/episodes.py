@@ -1,0 +1,50 @@
+"""Which episode comes next: an engine, a kind of traffic, a load and the requests, all from one seed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import SeedSequence
+
+from andes_engine.engine import EngineConfig
+from andes_engine.workload import Workload
+from andes_engine.workload.generate import generate, saturation_rate
+from envs.config import EnvConfig
+
+
+class Episode(NamedTuple):
+    """What one episode replays."""
+
+    engine: EngineConfig
+    workload: Workload
+    load: float
+
+
+class EpisodeSampler:
+    """Draws episodes; the same seed gives the same sequence. Requests too long for the drawn engine are left out."""
+
+    def __init__(self, config: EnvConfig, seed: SeedSequence) -> None:
+        self._config = config
+        draws, self._requests = seed.spawn(2)
+        self._rng = np.random.default_rng(draws)
+
+    def next(self) -> Episode:
+        """The next episode."""
+        config = self._config
+        engine = config.engines[self._rng.integers(len(config.engines))]
+        spec = config.workloads[self._rng.integers(len(config.workloads))]
+        load = float(self._rng.uniform(*config.load))
+        rate = load * saturation_rate(engine, spec)
+        workload = generate(spec, self._requests.spawn(1)[0], rate)
+        return Episode(engine, workload.fitting(engine)[0], load)
+
+
+def most_requests(config: EnvConfig) -> int:
+    """A number of requests that no episode of `config` exceeds but by accident; such an episode is refused with an error."""
+    most = 0.0
+    for engine in config.engines:
+        for spec in config.workloads:
+            expected = spec.requests or saturation_rate(engine, spec) * config.load[1] * (spec.duration_s or 0.0)
+            most = max(most, float(expected))
+    return int(1.5 * most) + 200

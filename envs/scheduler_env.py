@@ -1,0 +1,133 @@
+"""The environment for one engine; its manual page is generated from the specifications."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from numpy.random import SeedSequence
+from numpy.typing import NDArray
+
+from andes_engine.workload import Workload
+from envs.config import EnvConfig
+from envs.engine import EnvEngine
+from envs.episodes import Episode, EpisodeSampler
+from envs.manual import manual
+from envs.rendering import draw, tell
+from envs.spaces import action_space, observation_space
+
+
+class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """Tune a scheduler's knobs while it serves; see `envs.manual`."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}
+
+    def __init__(self, engine: type[EnvEngine], config: EnvConfig, render_mode: str | None = None) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode = {render_mode!r}; allowed are {self.metadata['render_modes']} or None")
+        self.config = config
+        self.render_mode = render_mode
+        self.observation_space = observation_space()
+        self.action_space = action_space(config.action)
+        self._engine = engine(config)
+        self._sampler: EpisodeSampler | None = None
+        self._episode: Episode | None = None
+        self._observation = np.zeros(self.observation_space.shape or (), dtype=np.float32)
+        self._decision_s = 0.0
+        self._potential = 0.0
+        self._preemptions = 0
+        self._terms = {"qoe": 0.0, "preemption": 0.0}
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start the next episode.
+
+        Args:
+            seed: Restarts the sequence of episodes.
+            options: `{"workload": Workload}` replays these requests; `{"engine": EngineConfig}` picks the engine.
+        """
+        super().reset(seed=seed)
+        if seed is not None or self._sampler is None:
+            entropy = seed if seed is not None else int(self.np_random.integers(2**32))
+            self._sampler = EpisodeSampler(self.config, SeedSequence(entropy))
+        self._episode = _chosen(self._sampler, options or {})
+        self._engine.reset(self._episode)
+        self._decision_s = 0.0
+        self._potential = float(len(self._episode.workload))
+        self._preemptions = 0
+        self._terms = dict.fromkeys(self._terms, 0.0)
+        self._observation = self._engine.observe()
+        return self._observation.copy(), {
+            "load": self._episode.load,
+            "requests": len(self._episode.workload),
+            "fingerprint": self._episode.workload.fingerprint,
+        }
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Set the knobs, let the engine run for one decision interval."""
+        if self._episode is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        self._engine.set_knobs(self.config.action.knob_vector(action))
+        self._decision_s += self.config.decision_interval_s
+        self._engine.advance(self._decision_s)
+        reward = self._reward()
+        terminated = bool(self._engine.drained)
+        truncated = bool(not terminated and self._decision_s >= self.config.time_limit_s)
+        info: dict[str, Any] = {"now_s": self._engine.now_s}
+        if terminated or truncated:
+            info |= self._outcome()
+        self._observation = self._engine.observe()
+        return self._observation.copy(), reward, terminated, truncated, info
+
+    def _reward(self) -> float:
+        assert self._episode is not None
+        potential, preemptions = self._engine.potential(), self._engine.preemptions()
+        requests = len(self._episode.workload)
+        terms = {
+            "qoe": (potential - self._potential) / requests,
+            "preemption": -(preemptions - self._preemptions) / requests,
+        }
+        self._potential, self._preemptions = potential, preemptions
+        for name, value in terms.items():
+            self._terms[name] += value
+        weights = self.config.reward
+        return float(weights.qoe * terms["qoe"] + weights.preemption * terms["preemption"])
+
+    def _outcome(self) -> dict[str, Any]:
+        record = self._engine.record()
+        return {
+            "episode_qoe": float(record.qoe.mean()),
+            "episode_qoe_lower": float(record.qoe_lower.mean()),
+            "reward_terms": dict(self._terms),
+            "record": record,
+        }
+
+    def render(self) -> Any:
+        """Text (`ansi`) or picture (`rgb_array`) of the engine now."""
+        if self.render_mode is None or self._episode is None:
+            return None
+        show = tell if self.render_mode == "ansi" else draw
+        return show(self._engine.now_s, self._engine.record(), self._observation)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.close()
+
+
+def _chosen(sampler: EpisodeSampler, options: dict[str, Any]) -> Episode:
+    unknown = set(options) - {"workload", "engine"}
+    if unknown:
+        raise ValueError(f"reset options {sorted(unknown)} are not known; allowed are 'workload' and 'engine'")
+    episode = sampler.next()
+    if "engine" in options:
+        episode = episode._replace(engine=options["engine"])
+    if "workload" in options:
+        workload: Workload = options["workload"]
+        workload.check_fits(episode.engine)
+        episode = episode._replace(workload=workload, load=float("nan"))
+    return episode
+
+
+SchedulerEnv.__doc__ = manual()
