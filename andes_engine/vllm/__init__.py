@@ -11,21 +11,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from andes_engine.vllm.episode import EngineConfig, EpisodeRequest, StepSample
+    from andes_engine.vllm.episode import LiveConfig, EpisodeRequest, StepSample
     from andes_engine.vllm.live_engine import LiveEngine
     from andes_engine.vllm.scheduler import AndesScheduler
     from andes_engine.vllm.virtual_clock import VirtualEngine
 
 _HOMES = {
     "AndesScheduler": "scheduler",
-    "EngineConfig": "episode",
+    "LiveConfig": "episode",
     "EpisodeRequest": "episode",
     "LiveEngine": "live_engine",
     "StepSample": "episode",
     "VirtualEngine": "virtual_clock",
 }
 
-__all__ = ["AndesScheduler", "EngineConfig", "EpisodeRequest", "LiveEngine", "StepSample", "VirtualEngine"]
+__all__ = ["AndesScheduler", "LiveConfig", "EpisodeRequest", "LiveEngine", "StepSample", "VirtualEngine"]
 
 
 def __getattr__(name: str) -> Any:

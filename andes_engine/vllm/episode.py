@@ -15,7 +15,7 @@ SchedulerKind = Literal["stock", "andes"]
 
 
 @dataclass(frozen=True, slots=True)
-class EngineConfig:
+class LiveConfig:
     """Size of a small engine on which KV memory, not compute, is the bottleneck."""
 
     hidden: int = 256
@@ -98,7 +98,7 @@ class EpisodeRecord:
         self.token_times[request_id].extend([now_s] * len(token_ids))
 
 
-def check_requests(requests: Sequence[EpisodeRequest], config: EngineConfig) -> list[EpisodeRequest]:
+def check_requests(requests: Sequence[EpisodeRequest], config: LiveConfig) -> list[EpisodeRequest]:
     """Refuse an episode that the engine cannot finish, before anything starts.
 
     Returns:
@@ -128,7 +128,7 @@ def _check_values(request: EpisodeRequest) -> None:
         raise InvalidWorkloadError(f"request {request.request_id!r} needs at least one prompt and one output token.")
 
 
-def _check_length(request: EpisodeRequest, config: EngineConfig) -> None:
+def _check_length(request: EpisodeRequest, config: LiveConfig) -> None:
     total_tokens = request.prompt_tokens + request.output_tokens
     if total_tokens <= config.longest_request_tokens:
         return

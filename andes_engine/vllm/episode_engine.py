@@ -7,7 +7,7 @@ from typing import Any
 
 from andes_engine.vllm.contract import PlannerLike
 from andes_engine.vllm.episode import (
-    EngineConfig,
+    LiveConfig,
     EpisodeRecord,
     EpisodeRequest,
     OnStep,
@@ -23,7 +23,7 @@ class EpisodeEngine(ABC):
     Subclasses own the engine and the clock: `now_s`, `_clear`, `_submit`, `_busy`, `_step`, `_wait_until`, `_scheduler`.
     """
 
-    def __init__(self, config: EngineConfig, scheduler: SchedulerKind) -> None:
+    def __init__(self, config: LiveConfig, scheduler: SchedulerKind) -> None:
         """Remember the size and the kind of scheduler; nothing is loaded yet."""
         if scheduler not in ("stock", "andes"):
             raise ValueError(f"scheduler must be 'stock' or 'andes', got {scheduler!r}.")
@@ -122,7 +122,7 @@ class EpisodeEngine(ABC):
     @property
     @abstractmethod
     def _scheduler(self) -> Any:
-        """vLLM's scheduler object."""
+        """VLLM's scheduler object."""
 
     @abstractmethod
     def _clear(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from andes_engine.vllm import adapter
-from andes_engine.vllm.episode import EngineConfig, EpisodeRequest, SchedulerKind, StepSample
+from andes_engine.vllm.episode import LiveConfig, EpisodeRequest, SchedulerKind, StepSample
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.local_model import ModelShape, build_local_model
 from andes_engine.vllm.step_load import StepLoad, step_load
@@ -29,7 +29,7 @@ ENVIRONMENT = {
 class LiveEngine(EpisodeEngine):
     """Replays episodes on vLLM in real time. The clock runs only inside `advance`, so thinking between calls costs no episode time."""
 
-    def __init__(self, config: EngineConfig, scheduler: SchedulerKind = "andes", model_dir: Path | None = None) -> None:
+    def __init__(self, config: LiveConfig, scheduler: SchedulerKind = "andes", model_dir: Path | None = None) -> None:
         """Boot an engine.
 
         Args:
@@ -129,7 +129,7 @@ class LiveEngine(EpisodeEngine):
         return StepSample(start_s, now_s - start_s, *load)
 
 
-def _boot(config: EngineConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
+def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 

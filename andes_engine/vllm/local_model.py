@@ -4,13 +4,13 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-VOCABULARY_TOKENS = 32_000
+VOCABULARY_TOKENS = 4_096
 RESERVED_TOKENS = ("<unk>", "<s>", "</s>", "<pad>")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """Size of the model; the defaults take about 6 ms per step with 32 sequences on one CPU core."""
+    """Size of the model; the defaults take some milliseconds per step with 32 sequences on one CPU core."""
 
     hidden: int = 256
     layers: int = 4
@@ -57,7 +57,7 @@ def build_local_model(directory: Path, shape: ModelShape | None = None) -> Path:
         The folder to give to vLLM as the model.
     """
     shape = shape or ModelShape()
-    folder = directory / "llama-{hidden}x{layers}-h{heads}-p{max_position_tokens}".format(**asdict(shape))
+    folder = directory / "llama-v1-{hidden}x{layers}-h{heads}-p{max_position_tokens}".format(**asdict(shape))
     marker = folder / "config.json"
     if not marker.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def build_local_model(directory: Path, shape: ModelShape | None = None) -> Path:
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """Words `w4 .. w31999` split at spaces: token ids survive decoding and encoding exactly."""
+    """Words `w4 .. w4095` split at spaces: token ids survive decoding and encoding exactly."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = {token: index for index, token in enumerate(RESERVED_TOKENS)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from andes_engine.vllm import adapter
-from andes_engine.vllm.episode import EngineConfig, EpisodeRequest, SchedulerKind, StepSample
+from andes_engine.vllm.episode import LiveConfig, EpisodeRequest, SchedulerKind, StepSample
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.fake_worker import FakeWorker
 from andes_engine.vllm.local_model import ModelShape, build_local_model
@@ -29,7 +29,7 @@ class VirtualEngine(EpisodeEngine):
 
     def __init__(
         self,
-        config: EngineConfig,
+        config: LiveConfig,
         step_time: StepTimeModel,
         scheduler: SchedulerKind = "andes",
         *,
@@ -149,7 +149,7 @@ def _sample(start_s: float, duration_s: float, load: StepLoad) -> StepSample:
     return StepSample(start_s, duration_s, *load)
 
 
-def _vllm_config(config: EngineConfig, pipelined: bool) -> Any:
+def _vllm_config(config: LiveConfig, pipelined: bool) -> Any:
     from vllm.engine.arg_utils import EngineArgs
 
     # The tier only needs the lengths of the configuration, never the weights, so the smallest shape will do.
@@ -173,7 +173,7 @@ def _vllm_config(config: EngineConfig, pipelined: bool) -> Any:
     return vllm_config
 
 
-def _kv_cache_config(config: EngineConfig) -> Any:
+def _kv_cache_config(config: LiveConfig) -> Any:
     import torch
     from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
 

