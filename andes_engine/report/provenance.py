@@ -27,7 +27,7 @@ def provenance(records: Iterable[RunRecord], config: Mapping[str, object] | None
         "commit": commit(),
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "engines": ", ".join(dict.fromkeys(run.engine for run in runs)),
-        "runs": f"{len(runs)} of {len({run.workload.fingerprint for run in runs})} workloads",
+        "runs": f"{len(runs)}, over {len({run.workload.fingerprint for run in runs})} workloads",
         "versions": versions(),
         "workload fingerprints": {run.workload.fingerprint: _described(run) for run in runs},
         "configuration": {key: str(value) for key, value in (config or {}).items()},
