@@ -5,8 +5,8 @@ in over the horizon. Served, these tokens come at the batch's token latency; wai
 Judging both sides over the same tokens is a deviation from the paper, which counts what is delivered by the horizon: with it, no
 score can be raised by withholding tokens.
 
-Lag that has already happened, and cannot be undone by either choice, enters with weight `sunk_lag_weight`. At 0 (default) a
-waiting request's gain rises until its first token is due and never falls with age, which is the paper's stated anti-starvation;
+Lag that neither choice can undo, past or to come, enters with weight `sunk_lag_weight`. At 0 (default) a waiting request's gain
+rises until its first token is due and never falls with age, which is the paper's stated anti-starvation;
 at 1 the gain is the plain difference of headline QoE, which favours requests that can still be saved.
 """
 
@@ -51,14 +51,12 @@ def delay_cost(
     total = emitted + ahead
     overdue_s = start_s - next_due_s(table, row)
     drift_s = token_latency_s - latency_s
-    unavoidable_s = max(overdue_s, 0.0)
-    served_s = mean_overdue(overdue_s, drift_s, ahead) - unavoidable_s
-    waiting_s = mean_overdue(overdue_s + delay_s, drift_s, ahead) - unavoidable_s
+    unavoidable_s = mean_overdue(overdue_s, drift_s, ahead)
+    added_s = ahead / total * (mean_overdue(overdue_s + delay_s, drift_s, ahead) - unavoidable_s)
     past_s = table.lag_sum_s[row] + ahead * (max(table.lateness_s[row], 0.0) + unavoidable_s)
-    sunk_s = sunk_lag_weight * past_s / total
     whole_s = total * latency_s / 2.0
-    share = ahead / total
-    return whole_s / (whole_s + sunk_s + share * served_s) - whole_s / (whole_s + sunk_s + share * waiting_s)
+    served_s = whole_s + sunk_lag_weight * past_s / total
+    return whole_s / served_s - whole_s / (served_s + added_s)
 
 
 @njit(cache=True)
