@@ -73,7 +73,7 @@ def test_within_zero_and_one_and_rising_with_the_delay(
     assert delay_cost(table, row, start_s, 0.0, step_s, horizon_s, sunk) == pytest.approx(0.0, abs=1e-12)
 
 
-@given(st.floats(0.0, 120.0), st.floats(0.0, 60.0), st.floats(1.0, 100.0), pace, st.floats(0.0, 1.0))
+@given(st.floats(0.0, 120.0), st.floats(0.0, 60.0), st.floats(1.0, 100.0), pace, st.floats(0.0, 3.0))
 def test_gain_never_falls_with_age_by_default(
     start_s: float, older_s: float, horizon_s: float, latency_s: float, speed: float
 ) -> None:
