@@ -4,7 +4,8 @@ Runs are grouped twice. A *stratum* is a load (or any setting the comparison ave
 strata are never mixed. A *workload* inside a stratum is one draw of requests, that is one seed. The bootstrap resamples
 workloads inside each stratum and then, for metrics that are a mean over requests, blocks of neighbouring requests inside
 each workload: neighbours share a queue, so single requests would pretend to be independent and the interval would be too
-narrow. Resampling in both stages errs on the wide side.
+narrow. On synthetic data with correlated neighbours the 95 % intervals covered the truth in 91 to 99 % of cases with two to
+twenty workloads in a stratum, and in 84 % with one: give each load at least three seeds.
 """
 
 from __future__ import annotations

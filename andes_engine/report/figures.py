@@ -38,6 +38,7 @@ def qoe_against_load(runs_by_load: Mapping[float, Iterable[RunRecord]]) -> Figur
                 _draw_band(axes, name, *_by_load(runs, name, key))
             axes.set(title=title, xlabel="load, requests/s", ylim=(-0.02, 1.03))
         figure.axes[0].set_ylabel("QoE")
+        _note_unfinished(figure.axes[0], sum(int((~run.finished).sum()) for each in runs.values() for run in each))
         _legend(figure, names)
     return figure
 
@@ -97,8 +98,15 @@ def save(figure: Figure, stem: str | Path) -> tuple[Path, Path]:
 
 
 def schedulers_of(records: Iterable[RunRecord]) -> list[str]:
-    """Scheduler names in order of appearance."""
-    return list(dict.fromkeys(run.scheduler for run in records))
+    """Scheduler names in order of appearance.
+
+    Raises:
+        ValueError: If there is no run.
+    """
+    names = list(dict.fromkeys(run.scheduler for run in records))
+    if not names:
+        raise ValueError("a figure needs at least one run")
+    return names
 
 
 def _by_load(
@@ -128,6 +136,12 @@ def _distribution(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
         np.unique(np.linspace(0, max(len(seen) - 1, 0), CURVE_POINTS).astype(int)) if len(seen) else np.zeros(0, int)
     )
     return np.maximum(seen[places], 1e-3), (places + 1) / len(values)
+
+
+def _note_unfinished(axes: Axes, requests: int) -> None:
+    if requests:
+        text = f"upper bounds: {requests} requests unfinished"
+        axes.text(0.02, 0.03, text, transform=axes.transAxes, color=GREY, fontsize=9)
 
 
 def _mark_expectation(axes: Axes, ttft_s: float) -> None:

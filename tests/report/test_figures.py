@@ -64,6 +64,18 @@ def test_load_figure_takes_a_scheduler_that_missed_a_load(runs_by_load):
     assert [len(line.get_xdata()) for line in lines] == [2, 1]
 
 
+def test_load_figure_says_when_qoe_is_only_a_bound(runs_by_load, cut_short):
+    assert not qoe_against_load(runs_by_load).axes[0].texts
+    (note,) = qoe_against_load({6.0: [cut_short]}).axes[0].texts
+    assert note.get_text() == f"upper bounds: {(~cut_short.finished).sum()} requests unfinished"
+
+
+def test_nothing_to_draw_is_said_so():
+    for draw_nothing in (lambda: qoe_against_load({}), lambda: ttft_distribution([])):
+        with pytest.raises(ValueError, match="at least one run"):
+            draw_nothing()
+
+
 def test_ttft_counts_requests_that_never_started(busy, cut_short):
     drained, cut = (ttft_distribution([run]).axes[0].lines[0].get_ydata()[-1] for run in (busy[0], cut_short))
     assert drained == 1.0
