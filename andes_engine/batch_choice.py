@@ -30,8 +30,11 @@ def choose_batch(
     knobs: FloatArray,
     step_time: FloatArray,
     plan: Decision,
-) -> None:
-    """Leave in `plan` the gain, priority and choice at the batch size with the largest total gain."""
+) -> IntArray:
+    """Find the batch with the largest total gain.
+
+    Leaves gain, priority and choice in `plan`, and returns the positions in `rows` by falling priority. Shape (n,).
+    """
     n = len(rows)
     context, strictest_s = 0, np.inf
     for position in range(n):
@@ -40,22 +43,26 @@ def choose_batch(
         strictest_s = min(strictest_s, table.latency_s[rows[position]])
     cap = min(view.max_num_seqs, int(round(knobs[kn.BATCH_CAP])))
     weight = plan.weight_blocks[:n]
-    b_max = max(largest_batch(weight, view.kv_blocks, cap), 1)
+    b_max = min(cap, n)
     b_min = _largest_batch_within_pace(step_time, context / n, strictest_s, b_max)
-    best_total = -1.0
-    best_batch = b_max
+    if b_min < b_max:  # only then does the size of the batch matter to a reader
+        b_max = max(largest_batch(weight, view.kv_blocks, cap), 1)
+        b_min = min(b_min, b_max)
+    order = np.arange(n)
     sizes = 1 if b_min == b_max else _BATCH_SIZES
+    best_total, best_batch, batch = -1.0, b_max, b_max
     for trial in range(sizes):
-        batch = b_max if sizes == 1 else int(round(b_min * (b_max / b_min) ** (trial / (sizes - 1))))
-        _score(table, rows, running, view, knobs, step_time, batch, context / n, plan)
-        order = np.argsort(-plan.priority[:n], kind="mergesort")
+        if sizes > 1:
+            batch = int(round(b_min * (b_max / b_min) ** (trial / (sizes - 1))))
+        order = _score_and_sort(table, rows, running, view, knobs, step_time, batch, context / n, plan)
         total = pack(order, plan.gain[:n], weight, view.kv_blocks, batch, plan.chosen[:n])
         if total > best_total:
             best_total, best_batch = total, batch
             plan.best[:n] = plan.chosen[:n]
-    if best_batch != b_max:
-        _score(table, rows, running, view, knobs, step_time, best_batch, context / n, plan)
+    if best_batch != batch:
+        order = _score_and_sort(table, rows, running, view, knobs, step_time, best_batch, context / n, plan)
     plan.chosen[:n] = plan.best[:n]
+    return order
 
 
 @njit(cache=True)
@@ -68,7 +75,7 @@ def _largest_batch_within_pace(step_time: FloatArray, mean_context: float, stric
 
 
 @njit(cache=True)
-def _score(
+def _score_and_sort(
     table: Requests,
     rows: IntArray,
     running: int,
@@ -78,8 +85,8 @@ def _score(
     batch: int,
     mean_context: float,
     plan: Decision,
-) -> None:
-    """Gain of each request at a batch size, and its priority: gain per KV block, with the bonus for running ones."""
+) -> IntArray:
+    """Gain of each request at a batch size and its priority, gain per KV block; returns positions by falling priority."""
     token_latency_s = step_seconds(step_time, 0, batch, int(batch * mean_context), 0)
     horizon_s, exponent = knobs[kn.HORIZON_S], knobs[kn.LENGTH_EXPONENT]
     for position in range(len(rows)):
@@ -88,7 +95,9 @@ def _score(
         gain = delay_cost(table, row, start_s, horizon_s, token_latency_s, horizon_s, knobs[kn.SUNK_LAG_WEIGHT])
         bonus = knobs[kn.RUNNING_BONUS] if position < running else 1.0
         plan.gain[position] = gain
-        plan.priority[position] = bonus * gain / plan.weight_blocks[position] ** exponent
+        weight = float(plan.weight_blocks[position])
+        plan.priority[position] = bonus * gain / (weight if exponent == 1.0 else weight**exponent)
+    return np.argsort(-plan.priority[: len(rows)], kind="mergesort")
 
 
 @njit(cache=True)

@@ -34,6 +34,9 @@ from andes_engine.step_time import step_seconds
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+NEXT_PLAN_S, GATE_SHUT = range(2)
+"""Fields of `rhythm`."""
+
 
 @njit(cache=True)
 def decide(
@@ -44,9 +47,10 @@ def decide(
     scheduler: int,
     knobs: FloatArray,
     step_time: FloatArray,
+    rhythm: FloatArray,
     plan: Decision,
 ) -> None:
-    """Decide on one iteration.
+    """Decide on one iteration. Between plans (knob `planning_period_s`) an open gate stays open and a shut one shut.
 
     Args:
         table: Live requests.
@@ -56,6 +60,7 @@ def decide(
         scheduler: Number from `schedulers.SCHEDULERS`.
         knobs: Vector in the order of `knobs.KNOBS`.
         step_time: Vector of `step_time.StepTime`.
+        rhythm: When to plan next and whether the gate is shut, kept from call to call; zeros at first. Shape (2,).
         plan: Receives the decision.
     """
     head = plan.head
@@ -64,6 +69,11 @@ def decide(
     if scheduler == FCFS:
         return
     head[TOKEN_BUDGET] = _token_budget(table, running, view, knobs)
+    if len(running) > 0 and view.now_s < rhythm[NEXT_PLAN_S]:
+        head[GATED] = int(rhythm[GATE_SHUT])
+        return
+    rhythm[NEXT_PLAN_S] = view.now_s + knobs[kn.PLANNING_PERIOD_S]
+    rhythm[GATE_SHUT] = 0.0
     if len(running) + len(waiting) == 0:
         return
     if not _contended(table, running, waiting, view, knobs, step_time):
@@ -71,8 +81,8 @@ def decide(
     rows = np.concatenate((running, waiting))
     head[GATED] = 1
     head[PLANNED] = 1
-    choose_batch(table, rows, len(running), view, knobs, step_time, plan)
-    by_priority = np.argsort(-plan.priority[: len(rows)], kind="mergesort")
+    rhythm[GATE_SHUT] = 1.0
+    by_priority = choose_batch(table, rows, len(running), view, knobs, step_time, plan)
     admit_newcomers(table, rows, len(running), by_priority, view, knobs, step_time, plan)
     _order_running(table, rows, len(running), by_priority, plan)
 

@@ -46,6 +46,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob("admission_limit", "requests", 1.0, 256.0, 256.0, True, "requests admitted per decision"),
     Knob("batch_cap", "sequences", 4.0, 1024.0, 1024.0, True, "running sequences at most"),
     Knob("kv_reserve", "share", 0.0, 0.3, 0.0, False, "share of KV blocks admission leaves free for running requests"),
+    Knob("planning_period_s", "s", 0.0, 1.0, 0.0, False, "time between plans; 0 plans every iteration, as the paper does"),
 )
 
 KNOB_NAMES: tuple[str, ...] = tuple(knob.name for knob in KNOBS)
@@ -63,6 +64,7 @@ KNOB_COUNT = len(KNOBS)
     ADMISSION_LIMIT,
     BATCH_CAP,
     KV_RESERVE,
+    PLANNING_PERIOD_S,
 ) = range(KNOB_COUNT)
 
 

@@ -106,6 +106,7 @@ class Planner:
         self._step_time = model.vector
         self._table = RequestTable()
         self._decision: Decision = empty_decision(shape.max_num_seqs, 256)
+        self._rhythm = np.zeros(2)
         self._observation = np.zeros(OBSERVATION_SIZE, dtype=np.float32)
         self._observed_at_s: float | None = None
         self._observed_counters = self.counters.copy()
@@ -166,6 +167,7 @@ class Planner:
             self._scheduler,
             self.knobs,
             self._step_time,
+            self._rhythm,
             self._decision,
         )
         return self._to_plan()
@@ -219,7 +221,7 @@ class Planner:
         return Plan(
             preempt=[name(row) for row in decision.preempt[: head[N_PREEMPT]]],
             admit=[name(row) for row in decision.admit[: head[N_ADMIT]]] if gated else None,
-            run_order=[name(row) for row in decision.order[: head[N_ORDER]]] if gated else None,
+            run_order=[name(row) for row in decision.order[: head[N_ORDER]]] if head[N_ORDER] else None,
             token_budget=int(head[TOKEN_BUDGET]) if head[TOKEN_BUDGET] < self.shape.max_batched_tokens else None,
         )
 
@@ -234,7 +236,7 @@ class Planner:
         """Compile (or load) the compiled code now, not at the first request."""
         nobody = np.zeros(0, dtype=np.int64)
         view = self._view(0.0, self.shape.kv_blocks)
-        arguments = (self._scheduler, self.knobs, self._step_time, self._decision)
+        arguments = (self._scheduler, self.knobs, self._step_time, np.zeros(2), self._decision)
         decide(self._table.rows, nobody, nobody, view, *arguments)
         recent = np.zeros_like(self.counters)
         observe(self._table.rows, nobody, nobody, view, self._step_time, recent, 0.0, self._observation)

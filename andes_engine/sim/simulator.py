@@ -76,7 +76,7 @@ class Simulator:
         for name in ("arrival_s", "ttft_s", "latency_s", "prompt_tokens"):
             mine.table[name][:n] = getattr(workload, name)
         mine.output_tokens[:n], mine.finish_s[:] = workload.output_tokens, np.nan
-        mine.now_s[0], mine.counters[:] = 0.0, 0
+        mine.now_s[0], mine.counters[:], mine.rhythm[:] = 0.0, 0, 0.0
         mine.registers[:] = (0, 0, self.configs[index].kv_blocks, 0, n)
         mine.limits[st.L_SCHEDULER] = scheduler_id(scheduler)
         mine.knobs[:] = knobs.vector

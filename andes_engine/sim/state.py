@@ -38,6 +38,7 @@ class Engines(NamedTuple):
     counters: IntArray
     knobs: FloatArray
     step_time: FloatArray
+    rhythm: FloatArray
     token_s: FloatArray
     token_offset: IntArray
 
@@ -58,6 +59,7 @@ def allocate(engines: list[EngineConfig], max_requests: int, token_log: int = 0)
         counters=np.zeros((count, COUNTER_COUNT), dtype=np.int64),
         knobs=np.zeros((count, KNOB_COUNT)),
         step_time=np.stack([engine.step_time.vector for engine in engines]),
+        rhythm=np.zeros((count, 2)),
         token_s=np.zeros((count, token_log)),
         token_offset=np.zeros((count, max_requests), dtype=np.int64),
     )
@@ -83,6 +85,7 @@ def one(engines: Engines, index: int) -> Engines:
         engines.counters[index],
         engines.knobs[index],
         engines.step_time[index],
+        engines.rhythm[index],
         engines.token_s[index],
         engines.token_offset[index],
     )

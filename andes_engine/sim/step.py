@@ -67,6 +67,7 @@ def step(engine: Engines, plan: Decision, scheduled: IntArray) -> None:
         engine.limits[st.L_SCHEDULER],
         engine.knobs,
         engine.step_time,
+        engine.rhythm,
         plan,
     )
     engine.counters[ct.DECISIONS] += plan.head[PLANNED]
