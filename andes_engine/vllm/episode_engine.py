@@ -2,10 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from andes_engine.vllm.contract import PlannerLike
+from andes_engine.vllm.contract import Plan, PlannerLike
 from andes_engine.vllm.episode import (
     LiveConfig,
     EpisodeRecord,
@@ -76,6 +76,12 @@ class EpisodeEngine(ABC):
         self._planner = planner
         if self.scheduler_kind == "andes":
             self._scheduler.set_planner(planner)
+
+    def set_plan_log(self, plan_log: Callable[[int, Plan], None] | None) -> None:
+        """Receive (step, plan) for each plan from now until the next reset; only with our scheduler."""
+        if self.scheduler_kind == "stock":
+            raise ValueError("this engine runs vLLM's own scheduler, which makes no plans; build it with scheduler='andes'.")
+        self._scheduler.plan_log = plan_log
 
     def reset(self, requests: Sequence[EpisodeRequest]) -> None:
         """Drop whatever runs, empty the prefix cache, set the clock to 0 and take new requests.
