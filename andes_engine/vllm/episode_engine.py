@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from andes_engine.vllm.contract import Plan, PlannerLike
+from andes_engine.vllm import adapter
+from andes_engine.vllm.contract import EngineShape, Plan, PlannerLike
 from andes_engine.vllm.episode import (
     LiveConfig,
     EpisodeRecord,
@@ -59,6 +60,11 @@ class EpisodeEngine(ABC):
     def samples(self) -> Sequence[StepSample]:
         """The engine steps of the episode so far."""
         return self.record.samples
+
+    @property
+    def shape(self) -> EngineShape:
+        """The capacities a planner for this engine is built with."""
+        return adapter.engine_shape(self._scheduler)
 
     @property
     def counters(self) -> Any:

@@ -1,0 +1,194 @@
+"""One contender through one workload on real vLLM: live on the CPU engine, or vLLM's own scheduler on a virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+import numpy as np
+
+from andes_engine.contender import Contender
+from andes_engine.engine import EngineConfig
+from andes_engine.planner import Planner, PlannerConfig
+from andes_engine.policy.guard import GuardedPolicy
+from andes_engine.records import RunRecord, record_from_tokens
+from andes_engine.schedulers import FCFS, scheduler_id
+from andes_engine.step_time import FitReport, StepSample, StepTime, fit
+from andes_engine.vllm.contract import EngineShape
+from andes_engine.vllm.episode import EpisodeRequest, LiveConfig
+from andes_engine.vllm.episode_engine import EpisodeEngine
+from andes_engine.vllm.live_engine import LiveEngine
+from andes_engine.vllm.virtual_clock import VirtualEngine
+from andes_engine.workload import Workload
+
+Progress = Callable[[float, int], None]
+"""Called about twice a second with the engine's clock (s) and the requests finished."""
+
+_PROGRESS_S = 0.5
+_CALIBRATION_REQUESTS = 160
+
+
+class LiveRunner:
+    """A live engine that replays workloads under one contender after the other; boots once, in a few seconds.
+
+    Args:
+        config: Size of model and engine.
+        step_time: Step-time model the planner reckons with; `calibrate` replaces it by a measured one.
+
+    Raises:
+        ImportError: If vLLM is not installed; the message says which extra to install.
+    """
+
+    def __init__(self, config: LiveConfig, step_time: StepTime) -> None:
+        self.config = config
+        self.step_time = step_time
+        self._engine = LiveEngine(config)
+
+    def __enter__(self) -> LiveRunner:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.shutdown()
+
+    @property
+    def engine_config(self) -> EngineConfig:
+        """The same engine as the simulator sees it."""
+        return simulated_twin(self.config, self.step_time)
+
+    def run(self, workload: Workload, contender: Contender, progress: Progress | None = None) -> RunRecord:
+        """Replay a workload in real time until it has drained.
+
+        Raises:
+            CapacityError: If a request does not fit the engine; before anything starts.
+        """
+        return _replay(self._engine, "live", self.engine_config, workload, contender, progress)
+
+    def calibrate(self) -> FitReport:
+        """Measure this machine: replay bursts of every size and fit the step-time model to the iterations."""
+        self._engine.replay(_calibration_requests())
+        samples = [
+            StepSample(s.prefill_tokens, s.decode_seqs, s.context_tokens, s.sum_sq_prefill, s.duration_s)
+            for s in self._engine.samples
+        ]
+        report = fit(samples, "calibrated")
+        self.step_time = report.model
+        return report
+
+
+def run_virtual(config: LiveConfig, step_time: StepTime, workload: Workload, contender: Contender) -> RunRecord:
+    """Replay a workload on vLLM's own scheduler and KV manager, with step times from the model; exact and repeatable."""
+    kind = "stock" if scheduler_id(contender.scheduler) == FCFS else "andes"
+    engine = VirtualEngine(config, step_time, kind)
+    return _replay(engine, "virtual", simulated_twin(config, step_time), workload, contender, None)
+
+
+def simulated_twin(config: LiveConfig, step_time: StepTime) -> EngineConfig:
+    """The simulator's configuration of a vLLM engine; vLLM keeps one KV block for itself."""
+    return EngineConfig(
+        name="cpu_vllm",
+        step_time=step_time,
+        kv_blocks=config.kv_blocks - 1,
+        block_size_tokens=config.block_size,
+        max_num_seqs=config.max_num_seqs,
+        max_batched_tokens=config.max_batched_tokens,
+        max_model_len_tokens=config.longest_request_tokens,
+    )
+
+
+def planner_for(contender: Contender, engine: EngineConfig) -> Planner | None:
+    """The planner a contender runs with on a vLLM engine; None for FCFS, which is vLLM's own behaviour."""
+    if scheduler_id(contender.scheduler) == FCFS:
+        return None
+    knobs = dict(contender.bundle.action.reference) if contender.bundle else dict(contender.knobs)
+    shape = EngineShape(
+        engine.block_size_tokens,
+        engine.kv_blocks,
+        engine.max_num_seqs,
+        engine.max_batched_tokens,
+        engine.max_model_len_tokens,
+    )
+    policy = GuardedPolicy(contender.bundle) if contender.bundle else None
+    return Planner(PlannerConfig(contender.scheduler, knobs, engine.step_time), shape, policy)
+
+
+def episode_requests(workload: Workload) -> list[EpisodeRequest]:
+    """A workload as the vLLM engines take it; ids are row numbers."""
+    columns = (workload.arrival_s, workload.prompt_tokens, workload.output_tokens, workload.ttft_s, workload.latency_s)
+    rows = enumerate(zip(*(values.tolist() for values in columns), strict=True))
+    return [EpisodeRequest(str(row), *values) for row, values in rows]
+
+
+def _replay(
+    engine: EpisodeEngine,
+    tier: str,
+    twin: EngineConfig,
+    workload: Workload,
+    contender: Contender,
+    progress: Progress | None,
+) -> RunRecord:
+    workload.check_fits(twin)
+    planner = planner_for(contender, twin)
+    engine.set_planner(None)
+    engine.reset(episode_requests(workload))
+    engine.set_planner(planner)
+    while not engine.drained:
+        engine.advance(engine.now_s + _PROGRESS_S)
+        if progress is not None:
+            progress(engine.now_s, sum(len(times) > 0 for times in engine.token_times.values()))
+    return _record(engine, tier, twin, workload, contender, planner)
+
+
+def _record(
+    engine: EpisodeEngine,
+    tier: str,
+    twin: EngineConfig,
+    workload: Workload,
+    contender: Contender,
+    planner: Planner | None,
+) -> RunRecord:
+    rows = range(len(workload))
+    return record_from_tokens(
+        workload,
+        f"{twin.name} ({tier})",
+        contender.name,
+        [np.asarray(engine.token_times[str(row)]) for row in rows],
+        np.array([engine.preemptions[str(row)] for row in rows], dtype=np.int64),
+        duration_s=engine.now_s,
+        prefill_tokens=sum(sample.prefill_tokens for sample in engine.samples),
+        notes=_notes(engine, planner),
+    )
+
+
+def _notes(engine: EpisodeEngine, planner: Planner | None) -> dict[str, float]:
+    """Counters worth showing; every fallback is among them."""
+    notes = {"steps": float(len(engine.samples))}
+    if planner is None:
+        return notes
+    counters = engine.counters
+    notes |= {
+        "planned_preemptions": float(counters.planned_preemptions),
+        "planner_failures": float(counters.failures),
+        "ignored_decisions": float(counters.ignored),
+        "forced_admissions": float(counters.forced_admissions),
+        "bad_expectations": float(planner.bad_expectations),
+    }
+    if isinstance(planner.knob_source, GuardedPolicy):
+        notes |= {f"policy_fallback_{cause}": float(n) for cause, n in planner.knob_source.fallbacks.items()}
+        notes["policy_decisions"] = float(planner.knob_source.decisions)
+    return notes
+
+
+def _calibration_requests() -> list[EpisodeRequest]:
+    """Waves of 1 to 48 requests with short and long prompts, so that every batch size and chunk length is seen."""
+    rng = np.random.default_rng(7)
+    requests, start_s = [], 0.0
+    while len(requests) < _CALIBRATION_REQUESTS:
+        for _ in range(int(rng.integers(1, 49))):
+            prompt, output = int(rng.integers(8, 300)), int(rng.integers(4, 64))
+            requests.append(EpisodeRequest(f"calibrate-{len(requests)}", start_s, prompt, output))
+        start_s += 0.25
+    return requests

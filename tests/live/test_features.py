@@ -1,0 +1,66 @@
+"""Unsupported configurations are refused with every reason at once; risky ones are named."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from andes_engine.vllm.adapter import VllmVersionError, check_version
+from andes_engine.vllm.features import REFUSED, WARNED, check_features
+
+
+def config(**sections: Any) -> Any:
+    return SimpleNamespace(**sections)
+
+
+REFUSED_CONFIGS = [
+    config(scheduler_config=SimpleNamespace(policy="priority")),
+    config(model_config=SimpleNamespace(runner_type="pooling")),
+    config(model_config=SimpleNamespace(is_diffusion=True)),
+    config(model_config=SimpleNamespace(is_encoder_decoder=True)),
+    config(kv_transfer_config=object()),
+    config(ec_transfer_config=object()),
+    config(scheduler_config=SimpleNamespace(prefill_schedule_interval=4)),
+]
+WARNED_CONFIGS = [
+    config(speculative_config=object()),
+    config(parallel_config=SimpleNamespace(pipeline_parallel_size=2)),
+    config(model_config=SimpleNamespace(is_multimodal_model=True)),
+    config(model_config=SimpleNamespace(is_hybrid=True)),
+    config(scheduler_config=SimpleNamespace(enable_chunked_prefill=False)),
+]
+
+
+def test_plain_configuration_is_supported() -> None:
+    assert check_features(config()) == []
+
+
+@pytest.mark.parametrize(("feature", "vllm_config"), zip(REFUSED, REFUSED_CONFIGS, strict=True))
+def test_refused(feature: Any, vllm_config: Any) -> None:
+    with pytest.raises(ValueError, match="cannot run") as caught:
+        check_features(vllm_config)
+    assert feature.reason in str(caught.value)
+
+
+@pytest.mark.parametrize(("feature", "vllm_config"), zip(WARNED, WARNED_CONFIGS, strict=True))
+def test_warned(feature: Any, vllm_config: Any) -> None:
+    assert check_features(vllm_config) == [feature.reason]
+
+
+def test_all_reasons_come_at_once() -> None:
+    both = config(scheduler_config=SimpleNamespace(policy="priority", prefill_schedule_interval=2))
+    with pytest.raises(ValueError, match="(?s)must be fcfs.*interval must be 1"):
+        check_features(both)
+
+
+@pytest.mark.parametrize("version", ["0.26.0", "0.32.0", "0.32.0+cpu", "0.33.1"])
+def test_versions_in_range(version: str) -> None:
+    check_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.25.1", "0.34.0", "1.0.0", "dev"])
+def test_versions_out_of_range_are_named(version: str) -> None:
+    with pytest.raises(VllmVersionError, match=rf"{version}.*0\.26 to 0\.33"):
+        check_version(version)
