@@ -50,7 +50,7 @@ class EngineConfig:
             object.__setattr__(self, "step_time", preset(self.step_time))
         for field in ("kv_blocks", "block_size_tokens", "max_num_seqs", "max_batched_tokens"):
             value = getattr(self, field)
-            if int(value) != value or value < 1:
+            if not (value >= 1 and float(value).is_integer()):
                 raise CapacityError(f"engine '{self.name}': {field} = {value} must be a whole number >= 1")
         if self.kv_blocks < 2:
             raise CapacityError(
