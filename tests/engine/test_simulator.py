@@ -1,0 +1,216 @@
+"""The simulated engine: what it must conserve, repeat and agree on; and what Andes is for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from andes_engine.engine import EngineConfig
+from andes_engine.errors import AndesError, CapacityError, UnknownNameError
+from andes_engine.knobs import KNOBS, Knobs
+from andes_engine.records import RunRecord, record_from_tokens
+from andes_engine.schedulers import SCHEDULERS
+from andes_engine.sim import state as st_
+from andes_engine.sim.simulator import Simulator, simulate
+from andes_engine.workload import Workload
+from tests.builders import make_engine, make_workload, tiny_workload
+
+schedulers = st.sampled_from(sorted(SCHEDULERS))
+
+
+def any_knobs(seed: int) -> Knobs:
+    """Any setting within the bounds; log knobs drawn by their logarithm, so low values occur."""
+    rng = np.random.default_rng(seed)
+    drawn = {
+        k.name: np.exp(rng.uniform(*np.log([k.low, k.high]))) if k.log else rng.uniform(k.low, k.high) for k in KNOBS
+    }
+    return Knobs({k.name: min(max(drawn[k.name], k.low), k.high) for k in KNOBS})
+
+
+def started(
+    workload: Workload, scheduler: str = "andes", engine: EngineConfig | None = None, knobs: Knobs | None = None
+) -> Simulator:
+    engine = engine or make_engine()
+    simulator = Simulator([engine], len(workload), token_log=int(workload.output_tokens.sum()))
+    simulator.reset(0, workload, scheduler, knobs or Knobs())
+    return simulator
+
+
+def check_blocks(simulator: Simulator) -> None:
+    """Free and held blocks add up, and every queue holds each live request once."""
+    mine = simulator.of(0)
+    registers, table = mine.registers, mine.table
+    assert registers[st_.R_FREE_BLOCKS] >= 0
+    assert registers[st_.R_FREE_BLOCKS] + table.held_blocks.sum() == simulator.configs[0].kv_blocks
+    running = mine.running[: registers[st_.R_RUNNING]].tolist()
+    waiting = mine.waiting[: registers[st_.R_WAITING]].tolist()
+    arrived = np.arange(registers[st_.R_NEXT_ARRIVAL])
+    live = arrived[table.emitted_tokens[arrived] < mine.output_tokens[arrived]].tolist()
+    assert sorted(running + waiting) == live
+    assert (table.held_blocks[waiting] == 0).all()
+
+
+def same(first: RunRecord, second: RunRecord) -> bool:
+    fields = ("qoe", "first_token_s", "finish_s", "emitted_tokens", "preemptions")
+    return all(np.array_equal(getattr(first, f), getattr(second, f), equal_nan=True) for f in fields)
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 1000), schedulers, st.floats(0.5, 30.0), st.integers(70, 600), st.floats(0.1, 30.0))
+def test_invariants_at_random_moments(seed: int, name: str, rate: float, blocks: int, slice_s: float) -> None:
+    workload, _ = make_workload(seed, 60, rate).fitting(engine := make_engine(blocks, max_num_seqs=32))
+    simulator = started(workload, name, engine, any_knobs(seed))
+    now_s, start = 0.0, simulator.potential(0)
+    potential = start
+    while not simulator.drained(0):
+        simulator.advance(now_s + slice_s)
+        check_blocks(simulator)
+        assert simulator.of(0).now_s[0] >= now_s
+        now_s = float(simulator.of(0).now_s[0])
+        assert simulator.potential(0) <= potential + 1e-9
+        potential = simulator.potential(0)
+        assert now_s < 1e5  # it gets on
+    record = simulator.record(0, name)
+    assert start == len(workload)
+    assert potential == pytest.approx(record.qoe.sum(), abs=1e-9)
+    assert (record.emitted_tokens == workload.output_tokens).all()
+    assert simulator.of(0).registers[st_.R_FREE_BLOCKS] == engine.kv_blocks
+    assert record.finished.all()
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+def test_two_thousand_requests_drain(name: str) -> None:
+    workload = make_workload(1, 2000, rate=12.0)
+    record = simulate(make_engine(), workload, name, token_log=True)
+    assert (record.emitted_tokens == workload.output_tokens).all()
+    assert record.prefill_tokens >= workload.prompt_tokens.sum()
+    assert (record.first_token_s > workload.arrival_s).all()
+    assert (record.finish_s >= record.first_token_s).all()
+    assert all((np.diff(token_s) > 0).all() for token_s in record.token_s)
+    assert record.duration_s == pytest.approx(record.finish_s.max())
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+def test_tracker_agrees_with_the_recorded_tokens(name: str, overload: Workload, engine: EngineConfig) -> None:
+    record = simulate(engine, overload, name, token_log=True)
+    run = {"duration_s": record.duration_s, "prefill_tokens": record.prefill_tokens}
+    outside = record_from_tokens(overload, "test", name, list(record.token_s), record.preemptions, **run)
+    assert outside.qoe == pytest.approx(record.qoe, abs=1e-9)
+    assert np.array_equal(outside.first_token_s, record.first_token_s)
+    assert np.array_equal(outside.finish_s, record.finish_s)
+
+
+def test_a_cut_run_gives_both_bounds(overload: Workload, engine: EngineConfig) -> None:
+    record = simulate(engine, overload, "fcfs", until_s=20.0, token_log=True)
+    drained = simulate(engine, overload, "fcfs")
+    assert 0 < record.finished.sum() < len(overload)
+    assert (record.qoe_lower <= drained.qoe + 1e-12).all()
+    assert (drained.qoe <= record.qoe + 1e-12).all()
+    run = {"duration_s": record.duration_s, "prefill_tokens": record.prefill_tokens}
+    outside = record_from_tokens(overload, "test", "fcfs", list(record.token_s), record.preemptions, **run)
+    assert outside.qoe == pytest.approx(record.qoe, abs=1e-9)
+    assert outside.qoe_lower == pytest.approx(record.qoe_lower, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULERS))
+def test_deterministic_however_it_is_advanced(name: str, overload: Workload, engine: EngineConfig) -> None:
+    whole = simulate(engine, overload, name)
+    assert same(whole, simulate(engine, overload, name))
+    sliced = started(overload, name, engine)
+    while not sliced.drained(0):
+        sliced.advance(float(sliced.of(0).now_s[0]) + 0.7)
+    assert same(whole, sliced.record(0, name))
+
+
+def test_engines_side_by_side_do_not_touch(overload: Workload) -> None:
+    engines = [make_engine(2000), make_engine(400, max_num_seqs=16)]
+    other = make_workload(9, 100, rate=3.0)
+    simulator = Simulator(engines, len(overload))
+    simulator.reset(0, overload, "andes", Knobs())
+    simulator.reset(1, other.fitting(engines[1])[0], "fcfs", Knobs())
+    simulator.advance(np.inf)
+    assert same(simulator.record(0, "andes"), simulate(engines[0], overload, "andes"))
+    assert same(simulator.record(1, "fcfs"), simulate(engines[1], other.fitting(engines[1])[0], "fcfs"))
+
+
+def test_reset_forgets_the_last_run(overload: Workload, engine: EngineConfig) -> None:
+    simulator = Simulator([engine], len(overload))
+    simulator.reset(0, overload, "fcfs", Knobs())
+    simulator.advance(15.0)
+    simulator.reset(0, overload.head(50), "andes", Knobs())
+    simulator.advance(np.inf)
+    assert same(simulator.record(0, "andes"), simulate(engine, overload.head(50), "andes"))
+
+
+def test_an_iteration_takes_its_modelled_time() -> None:
+    """One request alone: a prefill of 5 tokens, then two decodes over a context of 6 and 7."""
+    engine = make_engine()
+    record = simulate(engine, tiny_workload().head(1), "fcfs", token_log=True)
+    model = engine.step_time
+    spans = [model(5, 0, 0, 25), model(0, 1, 6, 0), model(0, 1, 7, 0)]
+    assert record.token_s[0] == pytest.approx(np.cumsum(spans))
+
+
+def test_recompute_costs_prefill_tokens(overload: Workload, engine: EngineConfig) -> None:
+    record = simulate(engine, overload, "andes")
+    assert record.preemptions.sum() > 0
+    assert record.prefill_tokens > overload.prompt_tokens.sum()
+    never = simulate(engine, overload, "andes", Knobs({"preemption_budget": 0.0}))
+    assert never.notes["planned_preemptions"] == 0
+
+
+def test_andes_beats_fcfs_in_a_burst(overload: Workload, engine: EngineConfig) -> None:
+    fcfs, andes = (simulate(engine, overload, name).qoe for name in ("fcfs", "andes"))
+    assert andes.mean() > fcfs.mean() + 0.1
+
+
+def test_equal_at_light_load(engine: EngineConfig) -> None:
+    workload = make_workload(4, 100, rate=0.5)
+    fcfs, andes = (simulate(engine, workload, name) for name in ("fcfs", "andes"))
+    assert same(fcfs, andes)
+    assert fcfs.qoe.min() > 0.99
+
+
+def test_unknown_scheduler_gets_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'andes'"):
+        simulate(make_engine(), tiny_workload(), "ands")
+
+
+def test_a_request_longer_than_the_cache_is_refused() -> None:
+    with pytest.raises(CapacityError, match="request 1 needs 1003 tokens"):
+        simulate(make_engine(20), tiny_workload(prompt_tokens=[5, 1000]), "fcfs")
+    kept, dropped = tiny_workload(prompt_tokens=[5, 1000]).fitting(make_engine(20))
+    assert (len(kept), dropped) == (1, 1)
+
+
+def test_the_longest_request_that_fits_is_served() -> None:
+    record = simulate(make_engine(20), tiny_workload(prompt_tokens=[300, 300], output_tokens=[4, 4]), "fcfs")
+    assert record.finished.all()
+
+
+def test_too_many_requests_for_the_simulator(overload: Workload) -> None:
+    simulator = Simulator([make_engine()], 10)
+    with pytest.raises(CapacityError, match="max_requests"):
+        simulator.reset(0, overload, "fcfs", Knobs())
+    with pytest.raises(RuntimeError, match="reset first"):
+        simulator.workload(0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "match"),
+    [
+        ({"kv_blocks": 0}, "kv_blocks"),
+        ({"kv_blocks": -5}, "kv_blocks"),
+        ({"kv_blocks": 1}, "at least 2"),
+        ({"kv_blocks": 2.5}, "whole number"),
+        ({"kv_blocks": float("nan")}, "kv_blocks"),
+        ({"max_num_seqs": 0}, "max_num_seqs"),
+        ({"max_num_seqs": 512, "max_batched_tokens": 256}, "max_batched_tokens"),
+        ({"block_size_tokens": 0}, "block_size_tokens"),
+    ],
+)
+def test_impossible_engines_are_refused(limits: dict, match: str) -> None:
+    with pytest.raises(AndesError, match=match):
+        make_engine(**limits)
