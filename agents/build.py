@@ -1,0 +1,115 @@
+"""From configuration to the project's own values: the one place where settings become engines, workloads, environments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from numpy.random import SeedSequence
+
+from agents.config import CompareConfig, TrainConfig, WorkloadSettings
+from agents.schema import ConfigError
+from andes_engine.action import ActionSpec
+from andes_engine.engine import EngineConfig
+from andes_engine.errors import UnknownNameError
+from andes_engine.workload import Workload
+from andes_engine.workload.generate import WorkloadSpec, generate, saturation_rate
+from andes_engine.workload.lengths import EmpiricalLengths
+from andes_engine.workload.spec import workload_spec
+from andes_engine.workload.trace import load_trace, read_trace
+from envs.config import EnvConfig
+
+SPLITS = {"validation": 0x5EED_0A1D, "held_out": 0x4E1D_0047}
+"""Entropy of the fixed workload sets. Training seeds are small numbers, so no training episode can equal one of these."""
+
+
+class Scenario(NamedTuple):
+    """One workload of a comparison, and the label of the load it belongs to."""
+
+    stratum: str
+    workload: Workload
+
+
+def env_config(config: TrainConfig) -> EnvConfig:
+    """What training draws its episodes from; the zero action is the chosen scheduler's setting."""
+    workloads = (config.workload, *config.more_workloads.values())
+    return EnvConfig(
+        engines=(config.engine, *config.more_engines.values()),
+        workloads=tuple(spec_of(workload) for workload in workloads),
+        load=config.env.load,
+        action=ActionSpec(config.env.action, config.scheduler.knobs),
+        reward=config.reward,
+        decision_interval_s=config.env.decision_interval_s,
+        time_limit_s=config.env.time_limit_s,
+        scheduler=config.scheduler.scheduler,
+    )
+
+
+def spec_of(settings: WorkloadSettings) -> WorkloadSpec:
+    """Traffic as a specification; of a trace, its lengths are resampled and its times are not used."""
+    lengths = settings.lengths
+    if settings.trace:
+        recorded = read_trace(settings.trace, settings.skip_zero)
+        lengths = EmpiricalLengths(recorded.prompt_tokens, recorded.output_tokens)
+    parts = ("name", "arrivals", "readers", "ttft", "duration_s", "requests")
+    return workload_spec({"lengths": lengths, **{part: getattr(settings, part) for part in parts}})
+
+
+def validation_scenarios(config: TrainConfig) -> list[Scenario]:
+    """The workloads that choose between checkpoints: fixed, drawn from the first engine and traffic."""
+    settings = config.train
+    return list(_drawn(config.engine, config.workload, settings.eval_loads, settings.eval_seeds, "validation"))
+
+
+def compare_scenarios(config: CompareConfig) -> list[Scenario]:
+    """The workloads of a comparison: a replayed trace, or drawn traffic at each load."""
+    settings = replace(config.workload, trace=config.trace) if config.trace else config.workload
+    make = _replayed if settings.trace else _drawn
+    return list(make(config.engine, settings, config.loads, config.seeds, config.split))
+
+
+def _drawn(
+    engine: EngineConfig, settings: WorkloadSettings, loads: tuple[float, ...], seeds: int, split: str
+) -> Iterator[Scenario]:
+    spec = spec_of(settings)
+    rate = saturation_rate(engine, spec)
+    for load in loads:
+        for seed in _seeds(split, seeds):
+            workload = generate(replace(spec, name=f"{spec.name} load {load:g}"), seed, load * rate)
+            yield Scenario(f"load {load:g}", _fitted(workload, engine, settings))
+
+
+def _replayed(
+    engine: EngineConfig, settings: WorkloadSettings, loads: tuple[float, ...], seeds: int, split: str
+) -> Iterator[Scenario]:
+    """The trace with readers drawn anew for each seed, at its own rate or stretched to each load."""
+    assert settings.trace is not None
+    for seed in _seeds(split, seeds):
+        trace = load_trace(settings.trace, settings.readers, settings.ttft, seed, settings.skip_zero)
+        trace = trace.head(settings.requests) if settings.requests else trace
+        trace = trace.between(0.0, settings.duration_s) if settings.duration_s else trace
+        trace = _fitted(trace, engine, settings)
+        if not settings.rescale:
+            yield Scenario("as recorded", trace)
+            continue
+        rate = saturation_rate(engine, spec_of(settings))
+        for load in loads:
+            yield Scenario(f"load {load:g}", trace.at_rate(load * rate))
+
+
+def _fitted(workload: Workload, engine: EngineConfig, settings: WorkloadSettings) -> Workload:
+    if settings.on_too_long not in ("refuse", "drop"):
+        raise UnknownNameError("workload.on_too_long", settings.on_too_long, ("refuse", "drop"))
+    if settings.on_too_long == "drop":
+        return workload.fitting(engine)[0]
+    workload.check_fits(engine)
+    return workload
+
+
+def _seeds(split: str, count: int) -> list[SeedSequence]:
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    if count < 1:
+        raise ConfigError(f"asked for {count} workload seeds; need at least 1")
+    return SeedSequence(SPLITS[split]).spawn(count)

@@ -1,0 +1,81 @@
+"""What the scripts share: settings out of Hydra, and errors as one clear line."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from andes_engine.errors import AndesError
+
+EXIT_BAD_INPUT = 2
+
+
+def settings_of(cfg: DictConfig) -> dict[str, Any]:
+    """The composed configuration as plain data, with the directory that Hydra chose for this job as `run_dir`.
+
+    Raises:
+        AndesError: If a value that has no default was not given.
+    """
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise AndesError(f"no value for {', '.join(missing)}; give " + " ".join(f"{key}=..." for key in missing))
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    if "run_dir" in settings:  # type: ignore[operator]
+        settings["run_dir"] = HydraConfig.get().runtime.output_dir  # type: ignore[index, call-overload]
+    return settings  # type: ignore[return-value]
+
+
+def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """A task that ends with one line and exit code 2 where the input was wrong; stands below `hydra.main`."""
+
+    @functools.wraps(task)
+    def guarded(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except (AndesError, MissingMandatoryValue) as error:
+            refuse(str(error))
+
+    return guarded
+
+
+def launch(main: Callable[[], Any]) -> None:
+    """Run a Hydra entry point; what is wrong on the command line is told in one line."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and we tell
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        refuse(" ".join(f"{error}".split()) + _hint(error))
+
+
+def refuse(message: str) -> None:
+    """Say what was wrong and exit with code 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(EXIT_BAD_INPUT)
+
+
+def _hint(error: BaseException) -> str:
+    """The nearest known name, where the error knows the known ones."""
+    if isinstance(error, MissingConfigException):
+        name, known = str(error.missing_cfg_file).rsplit("/", 1)[-1], list(error.options or [])
+        return _nearest(name, known)
+    cause: BaseException | None = error
+    while cause is not None:
+        parent, key = getattr(cause, "parent_node", None), getattr(cause, "key", None)
+        if isinstance(parent, DictConfig) and key is not None:
+            return _nearest(str(key), [str(known) for known in parent])
+        cause = cause.__cause__
+    return ""
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}." if known else ""

@@ -1,0 +1,145 @@
+"""A comparison from configuration to tables, results file, figures and report."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agents.build import compare_scenarios
+from agents.config import CompareConfig
+from agents.evaluate import Outcome, differences, evaluate
+from agents.run_dir import RunDir, plain
+from agents.schema import ConfigError
+from agents.tracking import tracking
+from andes_engine.contender import Contender
+from andes_engine.metrics import summarize
+from andes_engine.policy.bundle import load_bundle
+from andes_engine.records import RunRecord
+from andes_engine.report.differences import Difference, difference_grid
+from andes_engine.report.grid import Grid
+from andes_engine.report.tables import compare as summaries
+from andes_engine.report.tables import comparison_grid
+
+
+@dataclass(frozen=True, slots=True)
+class CompareResult:
+    """What a comparison leaves: its directory, the report, its tables, and the paired differences."""
+
+    run_dir: Path
+    report: Path
+    grids: tuple[Grid, ...]
+    differences: tuple[Difference, ...]
+
+
+def compare(config: CompareConfig) -> CompareResult:
+    """Run every contender through every workload and write what came out.
+
+    Raises:
+        AndesError: If the configuration cannot work; nothing has run then.
+    """
+    contenders = contenders_of(config)
+    scenarios = compare_scenarios(config)
+    run = RunDir.create(config.run_dir, plain(config), config.seed)
+    with tracking(config.tracking, run.path, plain(config), run.path.name) as tracker:
+        outcomes = evaluate(config.engine, scenarios, contenders, config.workers, progress=True)
+        found = tuple(differences(outcomes, config.references, config.metrics, config.seed))
+        grids = (*_tables(outcomes), difference_grid(found, "Paired differences"))
+        run.write_results({"runs": _runs(outcomes), "differences": found})
+        report = _report(config, run, outcomes, grids, found)
+        for grid in grids:
+            tracker.table(grid.title, grid)
+    return CompareResult(run.path, report, grids, found)
+
+
+def contenders_of(config: CompareConfig) -> list[Contender]:
+    """Who takes part: the configured schedulers, and the policy if there is one.
+
+    Raises:
+        ConfigError: If two have one name, or a reference does not take part.
+    """
+    contenders = [settings.contender for settings in config.contenders.values()]
+    if config.policy:
+        bundle = load_bundle(config.policy)
+        contenders.append(Contender(bundle.name, bundle=bundle))
+    names = [entry.name for entry in contenders]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"contenders need different names, got {names}; export the policy again with name=...")
+    for reference in config.references:
+        if reference not in names:
+            raise ConfigError(f"reference '{reference}' does not take part; contenders are {', '.join(names)}")
+    return contenders
+
+
+def _tables(outcomes: Sequence[Outcome]) -> list[Grid]:
+    by_stratum = _by_stratum(outcomes)
+    return [
+        comparison_grid(summaries({runs[0].engine: runs}), f"{runs[0].workload.name}: {stratum}")
+        for stratum, runs in by_stratum.items()
+    ]
+
+
+def _by_stratum(outcomes: Sequence[Outcome]) -> dict[str, list[RunRecord]]:
+    by_stratum: dict[str, list[RunRecord]] = defaultdict(list)
+    for outcome in outcomes:
+        by_stratum[outcome.stratum].append(outcome.record)
+    return by_stratum
+
+
+def _runs(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+    return [
+        {
+            "contender": run.scheduler,
+            "engine": run.engine,
+            "stratum": stratum,
+            "workload": run.workload.name,
+            "fingerprint": run.workload.fingerprint,
+            "requests": len(run.workload),
+            "metrics": summarize(run),
+            "notes": run.notes,
+        }
+        for stratum, run in outcomes
+    ]
+
+
+def _report(
+    config: CompareConfig, run: RunDir, outcomes: Sequence[Outcome], grids: Sequence[Grid], found: Sequence[Difference]
+) -> Path:
+    from andes_engine.report.figures import qoe_against_load, save, ttft_distribution
+    from andes_engine.report.html import ReportFigure, write_report
+    from andes_engine.report.provenance import provenance
+
+    records = [outcome.record for outcome in outcomes]
+    figures = [
+        ReportFigure(ttft_distribution(records), "Time to first token", "All workloads pooled; further left is sooner.")
+    ]
+    by_load = {float(np.median([run.workload.rate for run in runs])): runs for runs in _by_stratum(outcomes).values()}
+    if len(by_load) > 1:
+        caption = "Median over workloads; the band is their range."
+        figures.insert(0, ReportFigure(qoe_against_load(by_load), "QoE against load", caption))
+    for entry in figures:
+        save(entry.figure, run.path / "figures" / entry.title.lower().replace(" ", "_"))
+    return write_report(
+        run.path / "report.html",
+        "Schedulers compared",
+        sentences(found, config.metrics[0]),
+        grids,
+        figures,
+        provenance(records, plain(config)),
+    )
+
+
+def sentences(found: Sequence[Difference], metric: str) -> list[str]:
+    """The result in words, one sentence for each pair, in the first metric."""
+    said = []
+    for entry in found:
+        if entry.metric != metric:
+            continue
+        interval = f" (95 % interval {entry.low:+.3f} to {entry.high:+.3f})" if entry.has_interval else ""
+        said.append(
+            f"{entry.candidate} against {entry.reference}: {metric} {entry.mean:+.3f}{interval}, {entry.verdict}."
+        )
+    return said or ["Nothing to compare: one contender took part."]

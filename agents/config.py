@@ -1,0 +1,202 @@
+"""The schema of the configuration files: one dataclass for each YAML file of `conf/` that a script starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from andes_engine.action import DEFAULT_ACTION_KNOBS
+from andes_engine.contender import Contender
+from andes_engine.engine import EngineConfig
+from envs.config import RewardConfig
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSettings:
+    """Traffic; the parts are those of `andes_engine.workload.spec.workload_spec`.
+
+    Args:
+        name: For records.
+        arrivals: Arrival process: a name, or a mapping with `kind`.
+        lengths: Length family: a name, or a mapping of moments.
+        readers: Reader mix: a name, one pace in s per token, or a mapping.
+        ttft: TTFT expectation: a name, a number of seconds, or a mapping.
+        duration_s: Arrivals stop after this time, s; give this or `requests`.
+        requests: Number of requests; of a trace, the first so many.
+        trace: Path of a recorded trace. A comparison replays it, training draws lengths from it.
+        rescale: Whether a replayed trace is stretched to the loads of the comparison instead of its own rate.
+        skip_zero: Whether requests of a trace without generated tokens are left out instead of refused.
+        on_too_long: What to do with requests the engine cannot hold: `refuse` or `drop`.
+    """
+
+    name: str
+    arrivals: Any = "poisson"
+    lengths: Any = "sharegpt"
+    readers: Any = "reading"
+    ttft: Any = "fixed"
+    duration_s: float | None = None
+    requests: int | None = None
+    trace: str | None = None
+    rescale: bool = False
+    skip_zero: bool = False
+    on_too_long: str = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """A scheduler with fixed knobs; `name` is what tables call it."""
+
+    name: str
+    scheduler: str = "andes"
+    knobs: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def contender(self) -> Contender:
+        """The scheduler as it takes part in a comparison."""
+        return Contender(self.name, self.scheduler, self.knobs)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSettings:
+    """How episodes are made of the chosen engines and traffic.
+
+    Args:
+        num_envs: Engines simulated side by side.
+        load: Bounds of the load of an episode, in shares of FCFS saturation.
+        decision_interval_s: Time between actions, s.
+        time_limit_s: Episodes still running then are truncated, s.
+        action: Knobs the policy moves; their reference is the chosen scheduler's setting.
+    """
+
+    num_envs: int = 8
+    load: tuple[float, float] = (0.7, 1.3)
+    decision_interval_s: float = 5.0
+    time_limit_s: float = 1200.0
+    action: tuple[str, ...] = DEFAULT_ACTION_KNOBS
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingSettings:
+    """Where curves go: `kind` is wandb, tensorboard or none; `mode` (online, offline) is for wandb."""
+
+    kind: str = "none"
+    mode: str = "offline"
+    project: str = "andes-rl"
+    entity: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How long to train and how to judge it.
+
+    Args:
+        steps: Environment decisions at most.
+        minutes: Wall clock at most, min; none by default.
+        eval_every: Decisions between evaluations.
+        eval_loads: Loads of the validation workloads.
+        eval_seeds: Validation workloads at each load.
+        normalize_reward: Whether rewards are scaled to unit variance of their return.
+        resume: Run directory whose last checkpoint to go on from.
+        progress: Whether to show a progress bar.
+    """
+
+    steps: int = 100_000
+    minutes: float | None = None
+    eval_every: int = 10_000
+    eval_loads: tuple[float, ...] = (0.8, 1.0, 1.2)
+    eval_seeds: int = 2
+    normalize_reward: bool = True
+    resume: str | None = None
+    progress: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """`conf/train.yaml`. `more_engines` and `more_workloads` widen what episodes are drawn from."""
+
+    seed: int
+    run_dir: str
+    engine: EngineConfig
+    workload: WorkloadSettings
+    scheduler: SchedulerSettings
+    env: EnvSettings
+    reward: RewardConfig
+    agent: Mapping[str, Any]
+    tracking: TrackingSettings
+    train: TrainSettings
+    name: str = "learned"
+    mode: str = "offline"
+    trace: str | None = None
+    more_engines: Mapping[str, EngineConfig] = field(default_factory=dict)
+    more_workloads: Mapping[str, WorkloadSettings] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareConfig:
+    """`conf/compare.yaml`.
+
+    Args:
+        seed: Seed of the bootstrap; which workloads are drawn is fixed by `split` and `seeds`.
+        contenders: Schedulers with fixed knobs.
+        policy: Folder of a policy bundle that takes part as well.
+        references: Contenders that every other is judged against, pair by pair.
+        loads: Loads in shares of FCFS saturation; ignored by a trace that is not rescaled.
+        seeds: Workloads at each load.
+        split: `held_out` for results, `validation` for choosing.
+        metrics: Metrics of the paired differences.
+        workers: Processes; 0 for one per core.
+    """
+
+    seed: int
+    run_dir: str
+    engine: EngineConfig
+    workload: WorkloadSettings
+    contenders: Mapping[str, SchedulerSettings]
+    tracking: TrackingSettings
+    policy: str | None = None
+    trace: str | None = None
+    references: tuple[str, ...] = ("andes",)
+    loads: tuple[float, ...] = (0.8, 1.0, 1.2)
+    seeds: int = 3
+    split: str = "held_out"
+    metrics: tuple[str, ...] = ("qoe_mean", "qoe_p10", "ttft_p90_s")
+    workers: int = 0
+    mode: str = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportConfig:
+    """`conf/export.yaml`: which checkpoint (`best` or `last`) of which training run, and where the bundle goes."""
+
+    run: str
+    checkpoint: str = "best"
+    out: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """`conf/serve.yaml`: what to serve, under which scheduler, and where.
+
+    Args:
+        model: Model that vLLM loads.
+        policy: Folder of a policy bundle; none for the scheduler's fixed knobs.
+        scheduler: Scheduler with its knobs.
+        step_time: Preset of the step-time model nearest to this machine.
+        host: Address to listen on.
+        port: Port to listen on.
+        extra: Further arguments of `vllm serve`, as they are.
+        dry_run: Only print the command.
+    """
+
+    model: str
+    scheduler: SchedulerSettings
+    policy: str | None = None
+    step_time: str = "a100_llama3_8b"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    extra: tuple[str, ...] = ()
+    dry_run: bool = False

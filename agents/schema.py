@@ -1,0 +1,90 @@
+"""Plain mappings, as Hydra and JSON give them, into dataclasses: unknown keys and wrong types are refused by name."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from andes_engine.errors import AndesError, UnknownNameError
+
+Made = TypeVar("Made")
+
+
+class ConfigError(AndesError):
+    """A configuration value of the wrong kind, or one that is missing."""
+
+
+def from_mapping(kind: type[Made], given: Mapping[str, Any], where: str = "") -> Made:
+    """Build a dataclass, and the dataclasses inside it.
+
+    Args:
+        kind: The dataclass; nested dataclasses, `X | None`, `tuple[X, ...]` and `Mapping[str, X]` are followed.
+        given: Values by field name.
+        where: Dotted path for messages.
+
+    Raises:
+        UnknownNameError: If a key is no field; the message names the nearest one.
+        ConfigError: If a field is missing or a value is of the wrong kind.
+    """
+    known = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
+    for key in given:
+        if key not in known:
+            raise UnknownNameError(f"setting of {where or 'the configuration'}", str(key), known)
+    for name, entry in known.items():
+        if name not in given and _is_required(entry):
+            raise ConfigError(f"{_path(where, name)} is missing; give it a value")
+    hints = get_type_hints(kind)
+    return kind(**{name: _value(hints[name], value, _path(where, name)) for name, value in given.items()})
+
+
+def _is_required(entry: Field[Any]) -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
+
+
+def _path(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _value(hint: Any, given: Any, where: str) -> Any:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _union(inner, given, where)
+    if origin is tuple:
+        return _tuple(inner, given, where)
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"{where} = {given!r} must be a mapping of names to values")
+        return {str(key): _value(inner[1], value, _path(where, str(key))) for key, value in given.items()}
+    if is_dataclass(hint) and isinstance(given, Mapping):
+        return from_mapping(hint, given, where)  # type: ignore[arg-type]
+    return _scalar(hint, given, where)
+
+
+def _union(choices: tuple[Any, ...], given: Any, where: str) -> Any:
+    if given is None and type(None) in choices:
+        return None
+    rest = [choice for choice in choices if choice is not type(None)]
+    return _value(rest[0], given, where) if len(rest) == 1 else given
+
+
+def _tuple(inner: tuple[Any, ...], given: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(given, list | tuple):
+        raise ConfigError(f"{where} = {given!r} must be a list, such as [a,b]")
+    if inner[-1] is Ellipsis:
+        return tuple(_value(inner[0], value, f"{where}[{place}]") for place, value in enumerate(given))
+    if len(given) != len(inner):
+        raise ConfigError(f"{where} = {list(given)} must have {len(inner)} entries")
+    return tuple(_value(hint, value, where) for hint, value in zip(inner, given, strict=True))
+
+
+def _scalar(hint: Any, given: Any, where: str) -> Any:
+    if hint is float and isinstance(given, int) and not isinstance(given, bool):
+        return float(given)
+    if hint in (int, float, str, bool) and (not isinstance(given, hint) or (hint is int and isinstance(given, bool))):
+        raise ConfigError(f"{where} = {given!r} must be {_ARTICLE[hint]}")
+    return given
+
+
+_ARTICLE = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

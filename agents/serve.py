@@ -1,0 +1,41 @@
+"""The command line that serves a model under a scheduler or a policy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from agents.config import ServeConfig
+from andes_engine.knobs import Knobs
+from andes_engine.policy.bundle import load_bundle
+from andes_engine.schedulers import scheduler_id
+from andes_engine.step_time import preset
+
+SCHEDULER_CLASS = "andes_engine.vllm.AndesScheduler"
+
+
+def serve_command(config: ServeConfig) -> list[str]:
+    """`vllm serve` through this project's launcher, checked before a server takes minutes to say no.
+
+    Raises:
+        AndesError: If scheduler, knobs, step-time preset or bundle cannot work.
+    """
+    scheduler_id(config.scheduler.scheduler)
+    Knobs(config.scheduler.knobs)
+    preset(config.step_time)
+    andes: dict[str, object] = {
+        "scheduler": config.scheduler.scheduler,
+        "knobs": dict(config.scheduler.knobs),
+        "step_time": config.step_time,
+    }
+    if config.policy:
+        bundle = load_bundle(config.policy)
+        andes |= {"policy": str(Path(config.policy).resolve()), "knobs": dict(bundle.action.reference)}
+    return [
+        *(sys.executable, "-m", "andes_engine.vllm.launcher", "serve", config.model),
+        *("--host", config.host, "--port", str(config.port)),
+        *("--scheduler-cls", SCHEDULER_CLASS),
+        *("--additional-config", json.dumps({"andes": andes})),
+        *config.extra,
+    ]

@@ -1,0 +1,71 @@
+"""Judging a policy while it trains: the same fixed workloads each time, paired with the reference scheduler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.build import validation_scenarios
+from agents.config import TrainConfig
+from agents.evaluate import Outcome, evaluate, pairs
+from agents.statistics import paired_difference
+from andes_engine.contender import Contender
+from andes_engine.policy.bundle import Bundle
+
+REPLICATES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """One point of the learning curve.
+
+    Args:
+        steps: Decisions trained so far.
+        qoe: Mean headline QoE of the policy, every load and workload weighing the same.
+        gain: The same minus the reference's.
+        low: Lower bound of the gain's 95 % interval; None where there are too few workloads to tell.
+        high: Upper bound.
+    """
+
+    steps: int
+    qoe: float
+    gain: float
+    low: float | None
+    high: float | None
+
+
+class Validator:
+    """Runs policies through the validation workloads, which are never those of a result.
+
+    Args:
+        config: Names engine, traffic, loads and the reference scheduler.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._engine = config.engine
+        self._scheduler = config.scheduler.scheduler
+        self._scenarios = validation_scenarios(config)
+        self._reference = config.scheduler.contender
+        others = [Contender("fcfs", "fcfs"), Contender("andes", "andes")]
+        self._contenders = [self._reference, *(other for other in others if other.name != self._reference.name)]
+        self._outcomes = evaluate(self._engine, self._scenarios, self._contenders)
+
+    @property
+    def references(self) -> dict[str, float]:
+        """Mean QoE of the schedulers a policy is compared with, by name."""
+        return {entry.name: mean_qoe(self._outcomes, entry.name) for entry in self._contenders}
+
+    def __call__(self, bundle: Bundle, steps: int) -> Validation:
+        """Judge a policy."""
+        name = f"{bundle.name} (policy)"
+        mine = evaluate(self._engine, self._scenarios, [Contender(name, self._scheduler, bundle=bundle)])
+        matched = pairs([*self._outcomes, *mine], name, self._reference.name)
+        difference = paired_difference(matched, replicates=REPLICATES)
+        bounds = (difference.low, difference.high) if difference.has_interval else (None, None)
+        return Validation(steps, mean_qoe(mine, name), difference.mean, *bounds)
+
+
+def mean_qoe(outcomes: list[Outcome], name: str) -> float:
+    """Mean QoE of a contender, every workload weighing the same."""
+    return float(np.mean([entry.record.qoe.mean() for entry in outcomes if entry.record.scheduler == name]))
