@@ -172,6 +172,13 @@ class Planner:
         )
         return self._to_plan()
 
+    def observe_engine(
+        self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free_blocks: int
+    ) -> NDArray[np.float32]:
+        """Observation between iterations, for an environment that decides from outside."""
+        rows = self._note_running(running), self._note_waiting(waiting)
+        return self.observation(now_s, *rows, self._view(now_s, free_blocks))
+
     def observation(self, now_s: float, running: IntArray, waiting: IntArray, view: EngineView) -> NDArray[np.float32]:
         """Observation at a decision, from what has happened since the last one."""
         elapsed_s = 0.0 if self._observed_at_s is None else now_s - self._observed_at_s
