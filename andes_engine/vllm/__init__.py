@@ -1,7 +1,7 @@
 """The live engines: everything that knows vLLM.
 
-Reading order: `adapter` (every private vLLM name), `features`, `gated_queue`, `scheduler`; then the drivers `episode`, `local_model`,
-`live_engine`, `fake_worker`, `virtual_clock`; then `launcher`.
+Reading order: `adapter` (every private vLLM name), `features`, `gated_queue`, `scheduler`; then the drivers
+`episode`, `local_model`, `live_engine`, `fake_worker`, `virtual_clock`; then `launcher`.
 
 Importing this package imports neither vLLM nor torch: names resolve on first use, so `vllm serve --scheduler-cls
 andes_engine.vllm.AndesScheduler` works and so does documentation on a machine without vLLM.
@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from andes_engine.vllm.episode import LiveConfig, EpisodeRequest, StepSample
+    from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, StepSample
     from andes_engine.vllm.live_engine import LiveEngine
     from andes_engine.vllm.scheduler import AndesScheduler
     from andes_engine.vllm.virtual_clock import VirtualEngine
@@ -25,7 +25,7 @@ _HOMES = {
     "VirtualEngine": "virtual_clock",
 }
 
-__all__ = ["AndesScheduler", "LiveConfig", "EpisodeRequest", "LiveEngine", "StepSample", "VirtualEngine"]
+__all__ = ["AndesScheduler", "EpisodeRequest", "LiveConfig", "LiveEngine", "StepSample", "VirtualEngine"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,9 @@
 """Every private vLLM name that andes-rl touches, in one place.
 
-Nothing of vLLM is imported at the top: a process without vLLM may import this module and ask `require_vllm()` for a useful error.
-Names checked against vLLM 0.32.0 (`vllm/v1/core/sched/scheduler.py`, `vllm/v1/core/kv_cache_manager.py`, `vllm/v1/request.py`); where
-a name moved between 0.26 and 0.33 the reader below says so.
+Nothing of vLLM is imported at the top: a process without vLLM may import this module and ask `require_vllm()` for a
+useful error. Names checked against vLLM 0.32.0 (`vllm/v1/core/sched/scheduler.py`,
+`vllm/v1/core/kv_cache_manager.py`, `vllm/v1/request.py`); where a name moved between 0.26 and 0.33 the reader below
+says so.
 """
 
 import time
@@ -110,7 +111,7 @@ def settle_steps(request: Any) -> int:
 
 def is_preemptible(scheduler: Any, request: Any) -> bool:
     """Whether preempting now is safe: never a streaming session, never blocks that a device step may still write."""
-    if getattr(request, "resumable", False) or not request.status.name == "RUNNING":
+    if getattr(request, "resumable", False) or request.status.name != "RUNNING":
         return False
     can_free = getattr(scheduler, "_request_blocks_can_be_freed", None)
     return True if can_free is None else bool(can_free(request))
@@ -176,12 +177,13 @@ def observe_steps(llm_engine: Any, observer: Callable[[Any], None]) -> None:
 def make_llvmlite_scannable() -> None:
     """Let vLLM's CPU worker start in a process that also uses numba, as vLLM itself does.
 
-    vLLM 0.32 (`vllm/triton_utils/dispatcher.py`, `_rebind_kernels`) asks every object in every loaded module for `__dict__`; llvmlite's
-    library handle takes that for a C function and answers with a wrapper that is no dictionary. An empty one is the true answer.
-    Takes no arguments and may be called twice, so that it can also serve as a `vllm.general_plugins` entry point.
+    vLLM 0.32 (`vllm/triton_utils/dispatcher.py`, `_rebind_kernels`) asks every object in every loaded module for
+    `__dict__`; llvmlite's library handle takes that for a C function and answers with a wrapper that is no
+    dictionary. An empty one is the true answer. Takes no arguments and may be called twice, so that it can also serve
+    as a `vllm.general_plugins` entry point.
     """
     try:
-        from llvmlite.binding import ffi
+        from llvmlite.binding import ffi  # type: ignore[import-untyped]
     except ImportError:
         return
     table = getattr(ffi.lib, "_fntab", None)

@@ -8,9 +8,9 @@ from typing import Any
 from andes_engine.vllm import adapter
 from andes_engine.vllm.contract import EngineShape, Plan, PlannerLike
 from andes_engine.vllm.episode import (
-    LiveConfig,
     EpisodeRecord,
     EpisodeRequest,
+    LiveConfig,
     OnStep,
     SchedulerKind,
     StepSample,
@@ -86,7 +86,9 @@ class EpisodeEngine(ABC):
     def set_plan_log(self, plan_log: Callable[[int, Plan], None] | None) -> None:
         """Receive (step, plan) for each plan from now until the next reset; only with our scheduler."""
         if self.scheduler_kind == "stock":
-            raise ValueError("this engine runs vLLM's own scheduler, which makes no plans; build it with scheduler='andes'.")
+            raise ValueError(
+                "this engine runs vLLM's own scheduler, which makes no plans; build it with scheduler='andes'."
+            )
         self._scheduler.plan_log = plan_log
 
     def reset(self, requests: Sequence[EpisodeRequest]) -> None:

@@ -1,9 +1,10 @@
 """A strict stand-in for vLLM's model runner: it invents tokens, and checks that the scheduler lets it compute them rightly.
 
-It keeps its own copy of what a worker keeps (token ids, block tables) and a KV cache in which each slot holds the token that was written
-there. Before a token is sampled, the whole context must be found in the cache through the block table, so a block that was reused too
-early, a wrong `num_computed_tokens` or a resume with stale tokens is caught in the step where it happens.
-Protocol: `NewRequestData`, `CachedRequestData` (`vllm/v1/core/sched/output.py`), `ModelRunnerOutput` (`vllm/v1/outputs.py`), 0.32.0.
+It keeps its own copy of what a worker keeps (token ids, block tables) and a KV cache in which each slot holds the
+token that was written there. Before a token is sampled, the whole context must be found in the cache through the
+block table, so a block that was reused too early, a wrong `num_computed_tokens` or a resume with stale tokens is
+caught in the step where it happens. Protocol: `NewRequestData`, `CachedRequestData` (`vllm/v1/core/sched/output.py`),
+`ModelRunnerOutput` (`vllm/v1/outputs.py`), 0.32.0.
 """
 
 from collections.abc import Sequence
@@ -66,7 +67,9 @@ class FakeWorker:
             self._requests.pop(request_id, None)
         starts = self._take_new(output.scheduled_new_reqs) | self._take_cached(output.scheduled_cached_reqs)
         self._write_all(output.num_scheduled_tokens, starts)
-        sampled = [self._run(request_id, starts[request_id] + n) for request_id, n in output.num_scheduled_tokens.items()]
+        sampled = [
+            self._run(request_id, starts[request_id] + n) for request_id, n in output.num_scheduled_tokens.items()
+        ]
         ids = list(output.num_scheduled_tokens)
         return ModelRunnerOutput(
             req_ids=ids,
@@ -96,7 +99,9 @@ class FakeWorker:
     def _slots(self, request: WorkerRequest, begin: int, end: int) -> NDArray[np.int64]:
         positions = np.arange(begin, end)
         if end > len(request.block_ids) * self._block_size:
-            raise WorkerViolation(f"{request.request_id}: {end} tokens need more than its {len(request.block_ids)} blocks")
+            raise WorkerViolation(
+                f"{request.request_id}: {end} tokens need more than its {len(request.block_ids)} blocks"
+            )
         blocks = np.asarray(request.block_ids)[positions // self._block_size]
         return blocks * self._block_size + positions % self._block_size
 
@@ -104,7 +109,9 @@ class FakeWorker:
         for request_id, count in scheduled.items():
             request, start = self._requests[request_id], starts[request_id]
             if start + count > request.length:
-                raise WorkerViolation(f"{request_id}: told to compute up to {start + count} of {request.length} known tokens")
+                raise WorkerViolation(
+                    f"{request_id}: told to compute up to {start + count} of {request.length} known tokens"
+                )
             self._cache[self._slots(request, start, start + count)] = request.tokens[start : start + count]
 
     def _run(self, request_id: str, computed_tokens: int) -> list[int]:

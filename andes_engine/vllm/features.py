@@ -38,7 +38,10 @@ REFUSED = (
         "pooling models are not streamed token by token, so quality of experience is not defined for them",
         lambda c: _read(c, "model_config.runner_type") == "pooling",
     ),
-    Feature("diffusion models rewrite tokens that were already shown", lambda c: _read(c, "model_config.is_diffusion", False)),
+    Feature(
+        "diffusion models rewrite tokens that were already shown",
+        lambda c: _read(c, "model_config.is_diffusion", False),
+    ),
     Feature(
         "encoder-decoder models hold a cross-attention cache the plan does not count",
         lambda c: _read(c, "model_config.is_encoder_decoder", False),
@@ -48,7 +51,8 @@ REFUSED = (
         lambda c: _read(c, "kv_transfer_config") is not None,
     ),
     Feature(
-        "encoder-cache connectors own memory the plan does not count", lambda c: _read(c, "ec_transfer_config") is not None
+        "encoder-cache connectors own memory the plan does not count",
+        lambda c: _read(c, "ec_transfer_config") is not None,
     ),
     Feature(
         "--prefill-schedule-interval must be 1: deferred prefills contradict a plan made for this step",
@@ -66,7 +70,8 @@ WARNED = (
         lambda c: _read(c, "parallel_config.pipeline_parallel_size", 1) > 1,
     ),
     Feature(
-        "multimodal model: the encoder cache is not part of the plan", lambda c: _read(c, "model_config.is_multimodal_model", False)
+        "multimodal model: the encoder cache is not part of the plan",
+        lambda c: _read(c, "model_config.is_multimodal_model", False),
     ),
     Feature(
         "hybrid model: blocks of different layer kinds are counted as one, the token budget is left alone",

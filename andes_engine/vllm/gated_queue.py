@@ -1,8 +1,9 @@
 """A vLLM waiting queue with a gate: it stores every waiting request and shows vLLM only what the plan admits.
 
-It replaces `Scheduler.waiting` once, for good. Nothing is moved between queues per step, so an exception cannot lose a request. Contract
-from `vllm/v1/core/sched/request_queue.py` (0.32.0): `len`, iteration and the `remove_*` methods concern all requests (vLLM counts and
-aborts with them), truth value, `peek` and `pop` concern what may be admitted now.
+It replaces `Scheduler.waiting` once, for good. Nothing is moved between queues per step, so an exception cannot lose
+a request. Contract from `vllm/v1/core/sched/request_queue.py` (0.32.0): `len`, iteration and the `remove_*` methods
+concern all requests (vLLM counts and aborts with them), truth value, `peek` and `pop` concern what may be admitted
+now.
 """
 
 from collections import OrderedDict, deque

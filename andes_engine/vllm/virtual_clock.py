@@ -1,7 +1,7 @@
 """vLLM's own scheduler and KV manager on a virtual clock: real decisions, invented tokens, predicted step times.
 
-Built by hand from vLLM's parts as its own tests do (`tests/v1/core/utils.py`), 0.32.0. Deterministic: the same requests, planner and step-time
-model give the same decisions and times.
+Built by hand from vLLM's parts as its own tests do (`tests/v1/core/utils.py`), 0.32.0. Deterministic: the same
+requests, planner and step-time model give the same decisions and times.
 """
 
 import tempfile
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from andes_engine.vllm import adapter
-from andes_engine.vllm.episode import LiveConfig, EpisodeRequest, SchedulerKind, StepSample
+from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.fake_worker import FakeWorker
 from andes_engine.vllm.local_model import ModelShape, build_local_model
@@ -153,7 +153,9 @@ def _vllm_config(config: LiveConfig, pipelined: bool) -> Any:
     from vllm.engine.arg_utils import EngineArgs
 
     # The tier only needs the lengths of the configuration, never the weights, so the smallest shape will do.
-    folder = build_local_model(Path(tempfile.gettempdir()) / "andes-rl-models", ModelShape(hidden=64, layers=1, heads=1))
+    folder = build_local_model(
+        Path(tempfile.gettempdir()) / "andes-rl-models", ModelShape(hidden=64, layers=1, heads=1)
+    )
     vllm_config = EngineArgs(
         model=str(folder),
         skip_tokenizer_init=True,

@@ -51,7 +51,7 @@ def test_warned(feature: Any, vllm_config: Any) -> None:
 
 def test_all_reasons_come_at_once() -> None:
     both = config(scheduler_config=SimpleNamespace(policy="priority", prefill_schedule_interval=2))
-    with pytest.raises(ValueError, match="(?s)must be fcfs.*interval must be 1"):
+    with pytest.raises(ValueError, match=r"(?s)must be fcfs.*interval must be 1"):
         check_features(both)
 
 

@@ -25,8 +25,9 @@ def make_queue(*names: str) -> Any:
 def drain(queue: Any) -> list[str]:
     popped = []
     while queue:
-        assert queue.peek_request() is (request := queue.pop_request())
-        popped.append(request.request_id)
+        head = queue.peek_request()
+        assert queue.pop_request() is head
+        popped.append(head.request_id)
     return popped
 
 

@@ -24,7 +24,10 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_package_imports_without_vllm() -> None:
-    done = run(BLOCK_VLLM + "import andes_engine.vllm, sys; assert 'torch' not in sys.modules; print(andes_engine.vllm.__all__)")
+    done = run(
+        BLOCK_VLLM
+        + "import andes_engine.vllm, sys; assert 'torch' not in sys.modules; print(andes_engine.vllm.__all__)"
+    )
     assert done.returncode == 0, done.stderr
     assert "AndesScheduler" in done.stdout
 

@@ -15,7 +15,9 @@ pytestmark = NEEDS_VLLM
 
 
 def test_every_request_gets_exactly_its_tokens(stock_record: EpisodeRecord) -> None:
-    assert {i: len(t) for i, t in stock_record.token_ids.items()} == {r.request_id: r.output_tokens for r in LIVE_REQUESTS}
+    assert {i: len(t) for i, t in stock_record.token_ids.items()} == {
+        r.request_id: r.output_tokens for r in LIVE_REQUESTS
+    }
     assert all(times == sorted(times) for times in stock_record.token_times.values())
     assert len({token for ids in stock_record.token_ids.values() for token in ids}) > 20
 
@@ -68,7 +70,7 @@ def test_clock_stands_still_between_calls(live_engine: LiveEngine) -> None:
 
 
 def test_too_long_a_request_is_refused_with_the_way_out(live_engine: LiveEngine) -> None:
-    with pytest.raises(ValueError, match="'big' has 600 \\+ 100 = 700 tokens.*allows 640.*Shorten"):
+    with pytest.raises(ValueError, match=r"'big' has 600 \+ 100 = 700 tokens.*allows 640.*Shorten"):
         live_engine.reset([EpisodeRequest("big", 0.0, 600, 100)])
 
 
