@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from andes_engine.errors import UnknownNameError
 from andes_engine.records import RunRecord
 
 LATE_S = 60.0
@@ -52,7 +53,10 @@ HEADLINE = (
 
 def metric(key: str) -> Metric:
     """Definition of a metric."""
-    return next(entry for entry in METRICS if entry.key == key)
+    for entry in METRICS:
+        if entry.key == key:
+            return entry
+    raise UnknownNameError("metric", key, [entry.key for entry in METRICS])
 
 
 def summarize(record: RunRecord) -> dict[str, float]:
