@@ -57,10 +57,20 @@ class PlannerLike(Protocol):
 
     def add(
         self, request_id: str, arrival_s: float, prompt_tokens: int, extra_args: Mapping[str, object] | None
-    ) -> None: ...
-    def emitted(self, request_id: str, tokens: int, now_s: float) -> None: ...
-    def preempted(self, request_id: str, now_s: float) -> None: ...
-    def remove(self, request_id: str) -> None: ...
+    ) -> None:
+        """A request has arrived."""
+
+    def emitted(self, request_id: str, tokens: int, now_s: float) -> None:
+        """Tokens of a request came out."""
+
+    def preempted(self, request_id: str, now_s: float) -> None:
+        """A request lost its KV cache, planned or not."""
+
+    def remove(self, request_id: str) -> None:
+        """A request finished or was aborted."""
+
     def plan(
         self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free_blocks: int
-    ) -> Plan: ...
+    ) -> Plan:
+        """Decide on the coming step."""
+        ...

@@ -18,7 +18,7 @@ from andes_engine.vllm.local_model import RESERVED_TOKENS, VOCABULARY_TOKENS
 EMPTY_SLOT = -1
 
 
-class WorkerViolation(AssertionError):
+class WorkerViolationError(AssertionError):
     """The scheduler asked for something that would give wrong tokens on a real device."""
 
 
@@ -90,7 +90,9 @@ class FakeWorker:
         for request_id, new_block_ids in zip(cached.req_ids, cached.new_block_ids, strict=True):
             request = self._requests.get(request_id)
             if request is None:
-                raise WorkerViolation(f"{request_id} is scheduled as known, but the worker never saw it or dropped it")
+                raise WorkerViolationError(
+                    f"{request_id} is scheduled as known, but the worker never saw it or dropped it"
+                )
             if request_id in cached.resumed_req_ids:
                 request.block_ids = []
             request.block_ids.extend(new_block_ids[0] if new_block_ids else ())
@@ -99,7 +101,7 @@ class FakeWorker:
     def _slots(self, request: WorkerRequest, begin: int, end: int) -> NDArray[np.int64]:
         positions = np.arange(begin, end)
         if end > len(request.block_ids) * self._block_size:
-            raise WorkerViolation(
+            raise WorkerViolationError(
                 f"{request.request_id}: {end} tokens need more than its {len(request.block_ids)} blocks"
             )
         blocks = np.asarray(request.block_ids)[positions // self._block_size]
@@ -109,7 +111,7 @@ class FakeWorker:
         for request_id, count in scheduled.items():
             request, start = self._requests[request_id], starts[request_id]
             if start + count > request.length:
-                raise WorkerViolation(
+                raise WorkerViolationError(
                     f"{request_id}: told to compute up to {start + count} of {request.length} known tokens"
                 )
             self._cache[self._slots(request, start, start + count)] = request.tokens[start : start + count]
@@ -120,7 +122,7 @@ class FakeWorker:
             context = self._cache[self._slots(request, 0, computed_tokens)]
             if not np.array_equal(context, request.tokens[:computed_tokens]):
                 wrong = int(np.flatnonzero(context != request.tokens[:computed_tokens])[0])
-                raise WorkerViolation(f"{request_id}: position {wrong} of {computed_tokens} is not in the cache")
+                raise WorkerViolationError(f"{request_id}: position {wrong} of {computed_tokens} is not in the cache")
         if computed_tokens < request.length:
             return []  # a prefill chunk, or a preempted request catching up: nothing to sample yet
         token_id = self._sample(request)

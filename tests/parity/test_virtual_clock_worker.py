@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from andes_engine.vllm.fake_worker import FakeWorker, WorkerViolation
+from andes_engine.vllm.fake_worker import FakeWorker, WorkerViolationError
 from tests.live.stubs import NEEDS_VLLM
 
 pytestmark = NEEDS_VLLM
@@ -48,25 +48,25 @@ def test_a_prompt_in_two_chunks_then_a_decode(worker: FakeWorker) -> None:
 def test_a_stolen_block_is_noticed(worker: FakeWorker) -> None:
     worker.execute(step({"a": 6}, [new("a", 6, [1, 2])]))
     worker.execute(step({"b": 3}, [new("b", 3, [1], first=500)]))
-    with pytest.raises(WorkerViolation, match="position 0 of 7 is not in the cache"):
+    with pytest.raises(WorkerViolationError, match="position 0 of 7 is not in the cache"):
         worker.execute(step({"a": 1}, cached=[("a", [], 6)]))
 
 
 def test_a_claimed_prefix_that_is_not_cached_is_noticed(worker: FakeWorker) -> None:
-    with pytest.raises(WorkerViolation, match="position 0 of 6 is not in the cache"):
+    with pytest.raises(WorkerViolationError, match="position 0 of 6 is not in the cache"):
         worker.execute(step({"a": 2}, [new("a", 6, [1, 2], computed=4)]))
 
 
 def test_tokens_beyond_the_blocks_are_noticed(worker: FakeWorker) -> None:
-    with pytest.raises(WorkerViolation, match="need more than its 1 blocks"):
+    with pytest.raises(WorkerViolationError, match="need more than its 1 blocks"):
         worker.execute(step({"a": 6}, [new("a", 6, [1])]))
 
 
 def test_tokens_that_do_not_exist_yet_are_noticed(worker: FakeWorker) -> None:
-    with pytest.raises(WorkerViolation, match="up to 7 of 6 known"):
+    with pytest.raises(WorkerViolationError, match="up to 7 of 6 known"):
         worker.execute(step({"a": 7}, [new("a", 6, [1, 2])]))
 
 
 def test_an_unknown_request_is_noticed(worker: FakeWorker) -> None:
-    with pytest.raises(WorkerViolation, match="never saw it"):
+    with pytest.raises(WorkerViolationError, match="never saw it"):
         worker.execute(step({"ghost": 1}, cached=[("ghost", [], 3)]))
