@@ -76,8 +76,7 @@ def _drawn(
     rate = saturation_rate(engine, spec)
     for load in loads:
         for seed in _seeds(split, seeds):
-            workload = generate(replace(spec, name=f"{spec.name} load {load:g}"), seed, load * rate)
-            yield Scenario(f"load {load:g}", _fitted(workload, engine, settings))
+            yield Scenario(f"load {load:g}", _fitted(generate(spec, seed, load * rate), engine, settings))
 
 
 def _replayed(

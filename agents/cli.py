@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from andes_engine.errors import AndesError
+from andes_engine.errors import AndesError, UnknownNameError
 
 EXIT_BAD_INPUT = 2
 
@@ -32,6 +32,15 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
     if "run_dir" in settings:  # type: ignore[operator]
         settings["run_dir"] = HydraConfig.get().runtime.output_dir  # type: ignore[index, call-overload]
     return settings  # type: ignore[return-value]
+
+
+def compose(name: str, *overrides: str) -> dict[str, Any]:
+    """The settings of `conf/NAME.yaml` with overrides as on the command line, for notebooks and tests.
+
+    `run_dir` is what the file says; nothing is written.
+    """
+    with hydra.initialize_config_module("conf", version_base="1.3"):
+        return OmegaConf.to_container(hydra.compose(name, list(overrides)), resolve=True)  # type: ignore[return-value]
 
 
 def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -53,7 +62,7 @@ def launch(main: Callable[[], Any]) -> None:
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
-        refuse(" ".join(f"{error}".split()) + _hint(error))
+        refuse(_told(error))
 
 
 def refuse(message: str) -> None:
@@ -62,20 +71,15 @@ def refuse(message: str) -> None:
     raise SystemExit(EXIT_BAD_INPUT)
 
 
-def _hint(error: BaseException) -> str:
-    """The nearest known name, where the error knows the known ones."""
-    if isinstance(error, MissingConfigException):
-        name, known = str(error.missing_cfg_file).rsplit("/", 1)[-1], list(error.options or [])
-        return _nearest(name, known)
+def _told(error: BaseException) -> str:
+    """Hydra's message in our words: the nearest known name instead of the advice to add the unknown one."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return str(UnknownNameError(group or "configuration", name, error.options))
     cause: BaseException | None = error
     while cause is not None:
         parent, key = getattr(cause, "parent_node", None), getattr(cause, "key", None)
         if isinstance(parent, DictConfig) and key is not None:
-            return _nearest(str(key), [str(known) for known in parent])
+            return str(UnknownNameError("setting", str(key), [str(known) for known in parent]))
         cause = cause.__cause__
-    return ""
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}." if known else ""
+    return " ".join(str(error).split())

@@ -12,6 +12,7 @@ import numpy as np
 from agents.build import compare_scenarios
 from agents.config import CompareConfig
 from agents.evaluate import Outcome, differences, evaluate
+from agents.export import policy_folder
 from agents.run_dir import RunDir, plain
 from agents.schema import ConfigError
 from agents.tracking import tracking
@@ -63,7 +64,7 @@ def contenders_of(config: CompareConfig) -> list[Contender]:
     """
     contenders = [settings.contender for settings in config.contenders.values()]
     if config.policy:
-        bundle = load_bundle(config.policy)
+        bundle = load_bundle(policy_folder(config.policy))
         contenders.append(Contender(bundle.name, bundle=bundle))
     names = [entry.name for entry in contenders]
     if len(set(names)) != len(names):
@@ -77,7 +78,7 @@ def contenders_of(config: CompareConfig) -> list[Contender]:
 def _tables(outcomes: Sequence[Outcome]) -> list[Grid]:
     by_stratum = _by_stratum(outcomes)
     return [
-        comparison_grid(summaries({runs[0].engine: runs}), f"{runs[0].workload.name}: {stratum}")
+        comparison_grid(summaries({runs[0].engine: runs}), f"{runs[0].workload.name}, {stratum}")
         for stratum, runs in by_stratum.items()
     ]
 

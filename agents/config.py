@@ -9,7 +9,11 @@ from typing import Any
 from andes_engine.action import DEFAULT_ACTION_KNOBS
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
+from andes_engine.errors import UnknownNameError
 from envs.config import RewardConfig
+
+KINDS = ("wandb", "tensorboard", "none")
+MODES = ("offline", "online")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,11 @@ class TrackingSettings:
     entity: str | None = None
     group: str | None = None
     tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for what, name, known in (("tracking", self.kind, KINDS), ("tracking mode", self.mode, MODES)):
+            if name not in known:
+                raise UnknownNameError(what, name, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,35 @@ class CompareConfig:
     split: str = "held_out"
     metrics: tuple[str, ...] = ("qoe_mean", "qoe_p10", "ttft_p90_s")
     workers: int = 0
+    mode: str = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoConfig:
+    """`conf/demo.yaml` and `conf/live_benefit.yaml`.
+
+    Args:
+        seed: Of workloads and prompts.
+        policy: Folder of the policy bundle that takes part; none for the one that comes with the project.
+        trace: Recorded trace to replay instead of drawn traffic.
+        load: Load of the workload, in shares of FCFS saturation.
+        repeats: Workloads.
+        live: Whether to run on live vLLM besides the simulator.
+        calibrate: Whether to measure this machine's step time first.
+    """
+
+    seed: int
+    run_dir: str
+    engine: EngineConfig
+    workload: WorkloadSettings
+    contenders: Mapping[str, SchedulerSettings]
+    tracking: TrackingSettings
+    policy: str | None = None
+    trace: str | None = None
+    load: float = 1.2
+    repeats: int = 1
+    live: bool = True
+    calibrate: bool = True
     mode: str = "offline"
 
 

@@ -59,7 +59,7 @@ def evaluate(
 def differences(
     outcomes: Sequence[Outcome], references: Sequence[str], metrics: Sequence[str], seed: int = 0
 ) -> list[Difference]:
-    """Every contender against every reference on the same requests.
+    """Every contender against every reference on the same requests; no pair comes twice, mirrored.
 
     Raises:
         UnknownNameError: If a reference did not take part.
@@ -70,9 +70,9 @@ def differences(
             raise UnknownNameError("reference contender", reference, names)
     return [
         paired_difference(pairs(outcomes, name, reference), key, seed)
-        for reference in references
+        for place, reference in enumerate(references)
         for name in names
-        if name != reference
+        if name not in references[: place + 1]
         for key in metrics
     ]
 

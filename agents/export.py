@@ -22,6 +22,12 @@ CHECKPOINTS = ("best", "last")
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
+def policy_folder(given: Path | str) -> Path:
+    """The bundle's folder, also where the training run's directory is given."""
+    inside = Path(given) / "bundle"
+    return inside if inside.is_dir() else Path(given)
+
+
 def bundle_of(
     policy: ActorCriticPolicy,
     name: str,

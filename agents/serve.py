@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 from agents.config import ServeConfig
+from agents.export import policy_folder
 from andes_engine.knobs import Knobs
 from andes_engine.policy.bundle import load_bundle
 from andes_engine.schedulers import scheduler_id
@@ -30,8 +30,8 @@ def serve_command(config: ServeConfig) -> list[str]:
         "step_time": config.step_time,
     }
     if config.policy:
-        bundle = load_bundle(config.policy)
-        andes |= {"policy": str(Path(config.policy).resolve()), "knobs": dict(bundle.action.reference)}
+        folder = policy_folder(config.policy)
+        andes |= {"policy": str(folder.resolve()), "knobs": dict(load_bundle(folder).action.reference)}
     return [
         *(sys.executable, "-m", "andes_engine.vllm.launcher", "serve", config.model),
         *("--host", config.host, "--port", str(config.port)),

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from agents.config import TrackingSettings
 from agents.run_dir import plain
 from agents.schema import ConfigError
-from andes_engine.errors import UnknownNameError
 from andes_engine.report.grid import Grid
 
 STEP = "env_steps"
@@ -79,6 +78,10 @@ class TensorBoardTracker:
         self._writer.close()
 
 
+_WANDB_DIRS = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR")
+"""Where wandb keeps what is not a run; by default in the home directory."""
+
+
 class WandbTracker:
     """Weights & Biases; every file of it lies in `wandb/` of the run directory. `wandb sync` uploads an offline run later."""
 
@@ -87,8 +90,8 @@ class WandbTracker:
 
         folder = run_dir.resolve() / "wandb"
         folder.mkdir(parents=True, exist_ok=True)
-        for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR"):
-            os.environ.setdefault(variable, str(folder / "local"))
+        self._set = [variable for variable in _WANDB_DIRS if variable not in os.environ]
+        os.environ.update(dict.fromkeys(self._set, str(folder / "local")))
         quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, save_code=False)
         try:
             self._run = wandb.init(
@@ -103,6 +106,7 @@ class WandbTracker:
                 settings=quiet,
             )
         except (wandb.errors.UsageError, wandb.errors.CommError, wandb.errors.AuthenticationError) as error:
+            self._forget_folders()
             raise ConfigError(
                 f"Weights & Biases cannot start with mode={settings.mode}: {error}; run `wandb login` or set WANDB_API_KEY, "
                 "or use tracking.mode=offline, which needs neither network nor account"
@@ -135,23 +139,19 @@ class WandbTracker:
 
         self._run.finish()
         wandb.teardown()
+        self._forget_folders()
 
-
-KINDS = ("wandb", "tensorboard", "none")
-MODES = ("offline", "online")
+    def _forget_folders(self) -> None:
+        for variable in self._set:
+            os.environ.pop(variable, None)
 
 
 def make_tracker(settings: TrackingSettings, run_dir: Path, config: Mapping[str, Any], name: str) -> Tracker:
     """The configured tracker.
 
     Raises:
-        UnknownNameError: If kind or mode does not exist.
         ConfigError: If Weights & Biases cannot start.
     """
-    if settings.kind not in KINDS:
-        raise UnknownNameError("tracking", settings.kind, KINDS)
-    if settings.mode not in MODES:
-        raise UnknownNameError("tracking mode", settings.mode, MODES)
     if settings.kind == "wandb":
         return WandbTracker(settings, run_dir, config, name)
     return TensorBoardTracker(run_dir, config) if settings.kind == "tensorboard" else NoTracker()

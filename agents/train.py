@@ -110,7 +110,7 @@ class Training:
 
     def run(self) -> TrainResult:
         """Learn until steps or time are used up, then export the best policy."""
-        from agents.learner import Watch, tracker_logger
+        from agents.learner import Watch, check_weights, tracker_logger
 
         settings, model = self.config.train, self.model
         model.set_logger(tracker_logger(self.tracker))
@@ -124,6 +124,9 @@ class Training:
             interrupted = True
             watch.close()
             self._save("last")
+        except ValueError:  # torch refuses distributions of NaN
+            check_weights(model.policy, model.num_timesteps)
+            raise
         seconds = time.monotonic() - started_s
         if not self.curve:
             self.judge(model.num_timesteps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
@@ -20,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     from andes_engine.report.grid import to_rich
 
     result = compare(from_mapping(CompareConfig, settings_of(cfg)))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     for grid in result.grids:
         console.print(to_rich(grid))
     console.print(f"report: {result.report}\nresults: {result.run_dir}/results.json", soft_wrap=True)
