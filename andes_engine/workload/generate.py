@@ -80,7 +80,7 @@ def generate(spec: WorkloadSpec, seed: int | SeedSequence, rate: float | None = 
     rate = spec.rate if rate is None else rate
     if rate is None:
         raise InvalidWorkloadError(f"workload '{spec.name}' gives a load, not a rate; pass rate=rate_of(spec, engine)")
-    arrivals, lengths, readers = (np.random.default_rng(child) for child in _children(seed, 3))
+    arrivals, lengths, readers = (np.random.default_rng(child) for child in children(seed, 3))
     if spec.requests is None:
         arrival_s = spec.arrivals.sample(arrivals, rate, spec.duration_s or DEFAULT_DURATION_S)
     else:
@@ -104,7 +104,7 @@ def rate_of(spec: WorkloadSpec, engine: EngineConfig) -> float:
     return spec.rate if spec.load is None else spec.load * saturation_rate(engine, spec)  # type: ignore[return-value]
 
 
-def _children(seed: int | SeedSequence, count: int) -> list[SeedSequence]:
+def children(seed: int | SeedSequence, count: int) -> list[SeedSequence]:
     """Like `SeedSequence.spawn`, but without counting the children, so that a second call gives the same ones."""
     root = seed if isinstance(seed, SeedSequence) else SeedSequence(seed)
     return [SeedSequence(root.entropy, spawn_key=(*root.spawn_key, index)) for index in range(count)]
