@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.knobs import KNOB_NAMES
 
 EXIT_BAD_INPUT = 2
 
@@ -80,6 +81,14 @@ def _told(error: BaseException) -> str:
     while cause is not None:
         parent, key = getattr(cause, "parent_node", None), getattr(cause, "key", None)
         if isinstance(parent, DictConfig) and key is not None:
-            return str(UnknownNameError("setting", str(key), [str(known) for known in parent]))
+            return _told_key(str(key), str(getattr(cause, "full_key", key)), [str(known) for known in parent])
         cause = cause.__cause__
     return " ".join(str(error).split())
+
+
+def _told_key(key: str, full_key: str, known: list[str]) -> str:
+    if full_key.split(".")[-2:-1] != ["knobs"]:
+        return str(UnknownNameError("setting", key, known))
+    if key in KNOB_NAMES:
+        return f"{full_key} has no value to change yet; put + before it: +{full_key}=..."
+    return str(UnknownNameError("knob", key, KNOB_NAMES))

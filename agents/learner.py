@@ -118,10 +118,15 @@ def check_weights(policy: torch.nn.Module, steps: int) -> None:
     """
     for name, parameter in policy.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
-            raise TrainingError(
-                f"training diverged: '{name}' holds NaN or infinity after {steps} decisions; lower agent.learning_rate, or set "
-                "agent.max_grad_norm and agent.target_kl; checkpoints/best of the run directory is from before"
-            )
+            raise diverged(f"'{name}' holds NaN or infinity", steps)
+
+
+def diverged(what: str, steps: int) -> TrainingError:
+    """The error of training that went wrong, with what to change."""
+    return TrainingError(
+        f"training diverged: {what} after {steps} decisions; lower agent.learning_rate, or set agent.max_grad_norm and "
+        "agent.target_kl; checkpoints/best of the run directory is from before"
+    )
 
 
 def _mean(rows: list[Mapping[str, Any]], key: str) -> float:

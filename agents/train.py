@@ -110,7 +110,7 @@ class Training:
 
     def run(self) -> TrainResult:
         """Learn until steps or time are used up, then export the best policy."""
-        from agents.learner import Watch, check_weights, tracker_logger
+        from agents.learner import Watch, check_weights, diverged, tracker_logger
 
         settings, model = self.config.train, self.model
         model.set_logger(tracker_logger(self.tracker))
@@ -124,9 +124,11 @@ class Training:
             interrupted = True
             watch.close()
             self._save("last")
-        except ValueError:  # torch refuses distributions of NaN
+        except ValueError as error:  # torch refuses a distribution of NaN or infinite parameters
             check_weights(model.policy, model.num_timesteps)
-            raise
+            if "invalid values" not in str(error):
+                raise
+            raise diverged("the distribution of actions overflowed", model.num_timesteps) from None
         seconds = time.monotonic() - started_s
         if not self.curve:
             self.judge(model.num_timesteps)
