@@ -81,6 +81,9 @@ class TensorBoardTracker:
 _WANDB_DIRS = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR")
 """Where wandb keeps what is not a run; by default in the home directory."""
 
+_NO_WEAVE = "WANDB_DISABLE_WEAVE"
+"""Set while a run lasts: the name of our package `agents` makes wandb advertise its tracing of language model calls."""
+
 
 class WandbTracker:
     """Weights & Biases; every file of it lies in `wandb/` of the run directory. `wandb sync` uploads an offline run later."""
@@ -90,9 +93,11 @@ class WandbTracker:
 
         folder = run_dir.resolve() / "wandb"
         folder.mkdir(parents=True, exist_ok=True)
-        self._set = [variable for variable in _WANDB_DIRS if variable not in os.environ]
-        os.environ.update(dict.fromkeys(self._set, str(folder / "local")))
+        wanted = {**dict.fromkeys(_WANDB_DIRS, str(folder / "local")), _NO_WEAVE: "true"}
+        self._set = [variable for variable in wanted if variable not in os.environ]
+        os.environ.update({variable: wanted[variable] for variable in self._set})
         quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True, save_code=False)
+        wandb.setup(settings=quiet)
         try:
             self._run = wandb.init(
                 project=settings.project,
@@ -106,11 +111,13 @@ class WandbTracker:
                 settings=quiet,
             )
         except (wandb.errors.UsageError, wandb.errors.CommError, wandb.errors.AuthenticationError) as error:
-            self._forget_folders()
+            self._forget_variables()
             raise ConfigError(
                 f"Weights & Biases cannot start with mode={settings.mode}: {error}; run `wandb login` or set WANDB_API_KEY, "
                 "or use tracking.mode=offline, which needs neither network nor account"
             ) from None
+        if settings.mode == "online":
+            print(f"Weights & Biases: {self._run.url}")
         self._run.define_metric(STEP)
         self._run.define_metric("*", step_metric=STEP)
 
@@ -139,9 +146,9 @@ class WandbTracker:
 
         self._run.finish()
         wandb.teardown()
-        self._forget_folders()
+        self._forget_variables()
 
-    def _forget_folders(self) -> None:
+    def _forget_variables(self) -> None:
         for variable in self._set:
             os.environ.pop(variable, None)
 

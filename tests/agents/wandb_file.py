@@ -21,7 +21,7 @@ def records(run_dir: Path) -> list[Any]:
 
 
 def history(run_dir: Path) -> list[dict[str, Any]]:
-    """Logged values, one row for each call of `log`."""
+    """Logged values, one row for each call of `log`; nested names joined by slashes."""
     return [
         {_key(item): json.loads(item.value_json) for item in record.history.item}
         for record in records(run_dir)

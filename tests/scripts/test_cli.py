@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = ("engine=cpu_tiny", "workload=tiny", "workload.duration_s=5", "loads=[1.2]", "seeds=2", "workers=1")
+
+
+def script(name: str, *overrides: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"scripts.{name}", *map(str, overrides)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code, f"{command} returned {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.mark.slow
+def test_from_training_to_serving(tmp_path: Path) -> None:
+    run = tmp_path / "my run"
+    said = script("train", "experiment=debug", "tracking=wandb", "train.steps=64", f"run_dir='{run}'").stdout
+    assert "trained after 64 decisions" in said and f"bundle: {run}/bundle" in said
+    assert list(run.glob("wandb/offline-run-*/*.wandb"))
+
+    bundle = tmp_path / "exported"
+    said = script("export", f"run='{run}'", "checkpoint=last", f"out='{bundle}'", "name=mine").stdout
+    assert f"policy={bundle}" in said and json.loads((bundle / "bundle.json").read_text())["name"] == "mine"
+
+    out = tmp_path / "compared"
+    said = script("compare", *TINY, f"policy={bundle}", f"run_dir={out}").stdout
+    assert "mine − andes" in said and f"{out}/report.html" in said
+    assert {"report.html", "results.json", "config.yaml", "versions.json"} <= {path.name for path in out.iterdir()}
+
+    said = script("serve", "model=some/model", f"policy='{run}'", "extra=[--dtype,bfloat16]", "dry_run=true").stdout
+    assert "--host 127.0.0.1" in said and f'"policy": "{run}/bundle"' in said and "--dtype bfloat16" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "told"),
+    [
+        ("train", "train.stps=3", "unknown setting 'stps'. Did you mean 'steps'?"),
+        ("train", "+train.stps=3", "unknown setting of train 'stps'. Did you mean 'steps'?"),
+        ("train", "engine=a100_llama", "unknown engine 'a100_llama'. Did you mean 'a100_llama3_8b'?"),
+        ("train", "scheduler.knobs.horizon_s=3", "+scheduler.knobs.horizon_s="),
+        ("compare", "trace=nowhere.csv", "nowhere.csv: no such file"),
+        ("export", "checkpoint=last", "no value for run; give run=..."),
+        ("export", "run=nowhere", "nowhere is no run directory"),
+        ("serve", "policy=nowhere", "no value for model; give model=..."),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(name: str, override: str, told: str) -> None:
+    done = script(name, override, code=2)
+    assert re.fullmatch(r"error: [^\n]+\n", done.stderr), done.stderr
+    assert told in done.stderr and "Traceback" not in done.stderr
