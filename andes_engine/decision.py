@@ -21,6 +21,7 @@ from andes_engine.decision_buffers import (
     GATED,
     N_ORDER,
     PLANNED,
+    RESERVE_BLOCKS,
     TOKEN_BUDGET,
     Decision,
     blocks_wanted,
@@ -67,6 +68,7 @@ def decide(
     head[:] = 0
     head[TOKEN_BUDGET] = view.max_batched_tokens
     if scheduler == FCFS:
+        head[RESERVE_BLOCKS] = int(knobs[kn.KV_RESERVE] * view.kv_blocks)
         return
     head[TOKEN_BUDGET] = _token_budget(table, running, view, knobs)
     if len(running) > 0 and view.now_s < rhythm[NEXT_PLAN_S]:

@@ -38,7 +38,7 @@ KNOBS: tuple[Knob, ...] = (
     Knob(
         "sunk_lag_weight", "1", 0.0, 1.0, 0.0, False, "weight of lag already suffered; 0 forgives it (anti-starvation)"
     ),
-    Knob("preemption_cap", "preemptions", 0.0, 16.0, 1.0, False, "planned preemptions per request (paper v1: P)"),
+    Knob("preemption_cap", "preemptions", 0.0, 16.0, 1.0, False, "preemptions after which a request is left alone (paper v1: P)"),
     Knob("preemption_budget", "preemptions", 0.0, 64.0, 16.0, False, "victims per decision"),
     Knob(
         "prefill_tokens_per_step", "tokens", 32.0, 8192.0, 8192.0, True, "prefill tokens per iteration besides decodes"
@@ -46,7 +46,9 @@ KNOBS: tuple[Knob, ...] = (
     Knob("admission_limit", "requests", 1.0, 256.0, 256.0, True, "requests admitted per decision"),
     Knob("batch_cap", "sequences", 4.0, 1024.0, 1024.0, True, "running sequences at most"),
     Knob("kv_reserve", "share", 0.0, 0.3, 0.0, False, "share of KV blocks admission leaves free for running requests"),
-    Knob("planning_period_s", "s", 0.0, 1.0, 0.0, False, "time between plans; 0 plans every iteration, as the paper does"),
+    Knob(
+        "planning_period_s", "s", 0.0, 1.0, 0.0, False, "time between plans; 0 plans every iteration, as the paper does"
+    ),
 )
 
 KNOB_NAMES: tuple[str, ...] = tuple(knob.name for knob in KNOBS)

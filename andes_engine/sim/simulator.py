@@ -54,7 +54,9 @@ class Simulator:
         """
         seqs = self.engines.running.shape[1]
         if config.max_num_seqs > seqs:
-            raise CapacityError(f"engine '{config.name}' runs {config.max_num_seqs} sequences, this simulator at most {seqs}")
+            raise CapacityError(
+                f"engine '{config.name}' runs {config.max_num_seqs} sequences, this simulator at most {seqs}"
+            )
         self.configs[index] = config
         self.engines.limits[index] = limits_of(config)
         self.engines.step_time[index] = config.step_time.vector
@@ -126,7 +128,9 @@ class Simulator:
         """The observations with those of just reset engines taken anew; the others keep their last observation."""
         fresh = observations.copy()
         for index in indices:
-            observe_all(self._slice(index), self._observed_counters[index:][:1], self._observed_s[index:][:1], fresh[index:][:1])
+            observe_all(
+                self._slice(index), self._observed_counters[index:][:1], self._observed_s[index:][:1], fresh[index:][:1]
+            )
         return fresh
 
     def _slice(self, index: int) -> Engines:

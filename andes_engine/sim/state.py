@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from andes_engine.counters import COUNTER_COUNT
-from andes_engine.decision_buffers import Decision
+from andes_engine.decision_buffers import HEAD_SIZE, Decision
 from andes_engine.engine import EngineConfig, EngineView
 from andes_engine.knobs import KNOB_COUNT
 from andes_engine.request import Requests, empty_requests
@@ -109,7 +109,7 @@ def view_of(engine: Engines) -> EngineView:
 def plan_buffers(max_num_seqs: int, rows: int) -> Decision:
     """Buffers for a decision, made inside compiled code (see `decision_buffers.empty_decision`)."""
     return Decision(
-        np.zeros(6, dtype=np.int64),
+        np.zeros(HEAD_SIZE, dtype=np.int64),
         np.zeros(max_num_seqs, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),
         np.zeros(max_num_seqs, dtype=np.int64),

@@ -20,6 +20,7 @@ from andes_engine.decision_buffers import (
     N_ORDER,
     N_PREEMPT,
     PLANNED,
+    RESERVE_BLOCKS,
     TOKEN_BUDGET,
     Decision,
     blocks_for,
@@ -164,7 +165,9 @@ def _schedule_waiting(engine: Engines, plan: Decision, budget: int, scheduled: I
     taken = 0
     while taken < offered and budget > 0 and registers[st.R_RUNNING] < engine.limits[st.L_MAX_SEQS]:
         row = plan.admit[taken] if plan.head[GATED] else engine.waiting[taken]
-        tokens = _admit(engine, row, budget)
+        # vLLM keeps its watermark only while something runs (kv_cache_manager.py, allocate_slots)
+        reserve = plan.head[RESERVE_BLOCKS] if registers[st.R_RUNNING] > 0 else 0
+        tokens = _admit(engine, row, budget, reserve)
         if tokens == 0:
             break
         scheduled[registers[st.R_RUNNING] - 1] = tokens
@@ -174,11 +177,11 @@ def _schedule_waiting(engine: Engines, plan: Decision, budget: int, scheduled: I
 
 
 @njit(cache=True)
-def _admit(engine: Engines, row: int, budget: int) -> int:
+def _admit(engine: Engines, row: int, budget: int, reserve_blocks: int) -> int:
     """Start a request if its whole sequence would fit; returns the tokens scheduled, 0 if it does not fit."""
     table, registers = engine.table, engine.registers
     block_size = engine.limits[st.L_BLOCK_SIZE]
-    if blocks_for(context_tokens(table, row), block_size) > registers[st.R_FREE_BLOCKS]:
+    if blocks_for(context_tokens(table, row), block_size) + reserve_blocks > registers[st.R_FREE_BLOCKS]:
         return 0
     tokens = min(context_tokens(table, row), budget)
     table.held_blocks[row] = blocks_for(tokens, block_size)

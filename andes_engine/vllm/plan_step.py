@@ -37,9 +37,10 @@ class PlanStep:
 
     def ask(self, planner: PlannerLike, now_s: float) -> Plan:
         """Show the planner what runs, what waits and what is free."""
-        return planner.plan(now_s, self._running_view(), self._waiting_view(), adapter.free_blocks(self._scheduler))
+        return planner.plan(now_s, self.running_view(), self.waiting_view(), adapter.free_blocks(self._scheduler))
 
-    def _running_view(self) -> list[RunningView]:
+    def running_view(self) -> list[RunningView]:
+        """The running requests, in vLLM's order."""
         scheduler = self._scheduler
         return [
             RunningView(
@@ -51,7 +52,8 @@ class PlanStep:
             for request in scheduler.running
         ]
 
-    def _waiting_view(self) -> list[WaitingView]:
+    def waiting_view(self) -> list[WaitingView]:
+        """The waiting requests, in vLLM's order."""
         return [WaitingView(r.request_id, self._admissible(r)) for gate in self._gates for r in gate]
 
     def _admissible(self, request: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
+from andes_engine.errors import AndesError
 from andes_engine.planner import Planner, PlannerConfig
 from andes_engine.policy.guard import GuardedPolicy
 from andes_engine.records import RunRecord, record_from_tokens
@@ -47,7 +48,9 @@ class LiveRunner:
     def __enter__(self) -> LiveRunner:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -102,6 +105,10 @@ def simulated_twin(config: LiveConfig, step_time: StepTime) -> EngineConfig:
 def planner_for(contender: Contender, engine: EngineConfig) -> Planner | None:
     """The planner a contender runs with on a vLLM engine; None for FCFS, which is vLLM's own behaviour."""
     if scheduler_id(contender.scheduler) == FCFS:
+        if contender.knobs.get("kv_reserve"):
+            raise AndesError(
+                f"'{contender.name}': a KV reserve under FCFS is vLLM's own `--watermark`, set when the engine starts"
+            )
         return None
     knobs = dict(contender.bundle.action.reference) if contender.bundle else dict(contender.knobs)
     shape = EngineShape(

@@ -18,7 +18,7 @@ adapter.require_vllm()
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler  # noqa: E402 - after the check, whose message is better
 from vllm.v1.core.sched.scheduler import Scheduler  # noqa: E402
 
-from andes_engine.vllm.contract import Clock, Plan, PlannerLike  # noqa: E402
+from andes_engine.vllm.contract import Clock, Plan, PlannerLike, RunningView, WaitingView  # noqa: E402
 from andes_engine.vllm.cooldown import Cooldown  # noqa: E402
 from andes_engine.vllm.features import check_features  # noqa: E402
 from andes_engine.vllm.gated_queue import GatedQueue  # noqa: E402
@@ -111,6 +111,11 @@ class PlanningMixin(_MixedInto):
             return self.arrival_of(request)
         # vLLM stamps arrivals with time.time() in the front end; move the stamp onto our clock, never into its future.
         return self.clock() - max(0.0, time.time() - request.arrival_time)
+
+    def look(self) -> tuple[list[RunningView], list[WaitingView], int]:
+        """What a planner would be shown now: running, waiting, free blocks."""
+        step = PlanStep(self, self._gates, self._cooldown, self._planned_step)
+        return step.running_view(), step.waiting_view(), adapter.free_blocks(self)
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Plan, then let vLLM schedule. Without a planner: vLLM alone."""

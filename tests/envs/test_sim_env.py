@@ -1,0 +1,166 @@
+"""The environment over the simulator: Gymnasium's and SB3's checks, exact reward, batched equals single."""
+
+from __future__ import annotations
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import envs
+from andes_engine.action import ActionSpec
+from andes_engine.errors import AndesError, CapacityError
+from andes_engine.observation import FEATURES
+from andes_engine.workload.spec import workload_spec
+from envs import EnvConfig, RewardConfig, SchedulerEnv, SimVectorEnv
+from tests.builders import make_engine, make_workload
+
+SPEC = workload_spec({"name": "short", "arrivals": "poisson", "lengths": "tiny", "duration_s": 10.0})
+CONFIG = EnvConfig(
+    engines=(make_engine(150),),
+    workloads=(SPEC,),
+    load=(0.8, 1.6),
+    decision_interval_s=1.0,
+    time_limit_s=100.0,
+    reward=RewardConfig(qoe=1.0, preemption=0.0),
+)
+
+
+def make_env(**changes: object) -> SchedulerEnv:
+    return envs.make_sim(EnvConfig(**{**{f: getattr(CONFIG, f) for f in CONFIG.__slots__}, **changes}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("env_id", [envs.SIM_ID])
+def test_passes_both_checkers_without_a_warning(env_id: str) -> None:
+    from stable_baselines3.common.env_checker import check_env as check_sb3
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gymnasium.make(env_id, config=CONFIG, render_mode="rgb_array").unwrapped)
+        check_sb3(gymnasium.make(env_id, config=CONFIG).unwrapped)
+
+
+@pytest.mark.parametrize("time_limit_s", [100.0, 9.0])
+def test_reward_sums_to_the_reported_qoe(time_limit_s: float) -> None:
+    env = make_env(time_limit_s=time_limit_s, load=(2.5, 2.5))
+    env.reset(seed=5)
+    total, info = 0.0, {}
+    ended = False
+    while not ended:
+        _, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        total += reward
+        ended = terminated or truncated
+    record = info["record"]
+    assert total == pytest.approx(record.qoe.mean() - 1.0, abs=1e-9)
+    assert info["reward_terms"]["qoe"] == pytest.approx(total, abs=1e-12)
+    assert info["episode_qoe"] == record.qoe.mean()
+    assert info["episode_qoe_lower"] <= info["episode_qoe"] < 1.0
+    assert record.finished.all() == (time_limit_s == 100.0)
+
+
+def test_preemption_term_is_weighted_and_logged_apart() -> None:
+    weights = RewardConfig(qoe=0.0, preemption=2.0)
+    env = make_env(reward=weights, load=(1.6, 1.6))
+    env.reset(seed=1)
+    total, ended, info = 0.0, False, {}
+    while not ended:
+        _, reward, terminated, truncated, info = env.step(np.zeros(env.action_space.shape, np.float32))
+        total += reward
+        ended = terminated or truncated
+    assert info["record"].preemptions.sum() > 0
+    assert total == pytest.approx(-2.0 * info["record"].preemptions.mean())
+
+
+def test_same_seed_same_episodes() -> None:
+    def rewards(seed: int) -> list[float]:
+        env = make_env(load=(2.5, 2.5))
+        env.reset(seed=seed)
+        first = [env.step(np.zeros(env.action_space.shape, np.float32))[1] for _ in range(12)]
+        env.reset()
+        return first + [env.step(np.zeros(env.action_space.shape, np.float32))[1] for _ in range(12)]
+
+    assert rewards(3) == rewards(3) != rewards(4)
+
+
+def test_batched_equals_single() -> None:
+    """The same seeds, actions and episodes: observations, rewards and outcomes agree bit for bit."""
+    vector = SimVectorEnv(CONFIG, 3)
+    singles = [make_env() for _ in range(3)]
+    seeds = [11, 12, 13]
+    batch, _ = vector.reset(seed=seeds)
+    assert np.array_equal(batch, np.stack([env.reset(seed=seed)[0] for env, seed in zip(singles, seeds, strict=True)]))
+    rng = np.random.default_rng(0)
+    finished = 0
+    for _ in range(60):
+        actions = rng.uniform(-1, 1, vector.action_space.shape).astype(np.float32)
+        batch, rewards, terminated, truncated, infos = vector.step(actions)
+        for index, env in enumerate(singles):
+            observation, reward, done, cut, info = env.step(actions[index])
+            assert (rewards[index], terminated[index], truncated[index]) == (reward, done, cut)
+            if done or cut:
+                finished += 1
+                assert np.array_equal(infos["final_obs"][index], observation)
+                assert infos["final_info"]["episode_qoe"][index] == info["episode_qoe"]
+                observation, _ = env.reset()
+            assert np.array_equal(batch[index], observation)
+    assert finished >= 3
+
+
+def test_make_vec_gives_the_batched_env() -> None:
+    assert isinstance(gymnasium.make_vec(envs.SIM_ID, num_envs=2, config=CONFIG), SimVectorEnv)
+
+
+def test_domain_randomisation_draws_every_engine() -> None:
+    env = make_env(engines=(make_engine(150), make_engine(300, max_num_seqs=64)))
+    seen = set()
+    for seed in range(8):
+        env.reset(seed=seed)
+        assert env._episode is not None
+        seen.add(env._episode.engine.kv_blocks)
+    assert seen == {150, 300}
+
+
+def test_options_fix_the_episode() -> None:
+    env = make_env()
+    workload = make_workload(0, 5, 1.0, mean_prompt=50, mean_output=20)
+    _, info = env.reset(seed=0, options={"workload": workload})
+    assert info["fingerprint"] == workload.fingerprint
+    with pytest.raises(CapacityError, match="raise kv_blocks"):
+        env.reset(options={"workload": workload, "engine": make_engine(2, max_batched_tokens=2048)})
+    with pytest.raises(ValueError, match="'speed'"):
+        env.reset(options={"speed": 2})
+
+
+def test_manual_page_lists_every_feature_and_knob() -> None:
+    page = SchedulerEnv.__doc__ or ""
+    for feature in FEATURES:
+        assert f"| {feature.name} |" in page
+    for name in ActionSpec().names:
+        assert f"| {name} |" in page
+    for heading in ("Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End", "Version History"):
+        assert f"## {heading}" in page
+
+
+def test_renders_text_and_picture() -> None:
+    env = envs.make_sim(CONFIG, "ansi")
+    env.reset(seed=0)
+    env.step(np.zeros(env.action_space.shape, np.float32))
+    assert "best-case QoE" in env.render()
+    picture = envs.make_sim(CONFIG, "rgb_array")
+    picture.reset(seed=0)
+    assert picture.render().shape == (240, 640, 3)
+    with pytest.raises(ValueError, match="ansi"):
+        envs.make_sim(CONFIG, "human")
+
+
+def test_configuration_errors() -> None:
+    with pytest.raises(AndesError, match="low <= high"):
+        EnvConfig(load=(1.2, 0.8))
+    with pytest.raises(AndesError, match="at least one engine"):
+        EnvConfig(engines=())
+    with pytest.raises(AndesError, match="decision_interval_s"):
+        EnvConfig(decision_interval_s=0.0)
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        make_env().step(np.zeros(1, np.float32))
