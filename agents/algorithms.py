@@ -97,8 +97,8 @@ def _ppo(env: VecEnv, settings: PpoSettings, seed: int) -> BaseAlgorithm:
         **given,
     )
     with torch.no_grad():
-        model.policy.action_net.weight.zero_()
-        model.policy.action_net.bias.zero_()
+        for parameter in model.policy.action_net.parameters():
+            parameter.zero_()
     return model
 
 

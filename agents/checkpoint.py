@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.run_dir import RunDir, plain
 from agents.schema import ConfigError
+from andes_engine.action import ActionSpec
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -41,22 +42,26 @@ def save_checkpoint(run: RunDir, which: str, model: BaseAlgorithm, state: Mappin
     return target
 
 
-def resume(run: Path | str, model: BaseAlgorithm) -> dict[str, Any]:
+def resume(run: RunDir, model: BaseAlgorithm, action: ActionSpec) -> dict[str, Any]:
     """Load the last checkpoint of another run into `model`; returns its state.
 
     Raises:
-        ConfigError: If there is none, or it is of a model of another shape.
+        ConfigError: If there is none, or its network or actions are others.
     """
-    folder = RunDir.open(run).path / "checkpoints" / "last"
+    folder = run.path / "checkpoints" / "last"
     if not (folder / "state.json").is_file():
         raise ConfigError(f"{folder}: no checkpoint to resume from")
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if tuple(state["action"]["names"]) != action.names:
+        raise ConfigError(
+            f"{folder}: cannot resume, its actions move {state['action']['names']}, this configuration's {list(action.names)}"
+        )
     try:
-        model.set_parameters(folder / "model.zip", device="cpu")
+        model.set_parameters(str(folder / "model.zip"), device="cpu")
     except (ValueError, RuntimeError) as error:
         raise ConfigError(
             f"{folder}: cannot resume, its network differs from agent and env of this configuration: {error}"
         ) from None
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     model.num_timesteps = int(state["steps"])
     _restore_return_statistics(model.get_env(), state["return_statistics"])
     return state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from andes_engine.errors import BundleError, UnknownNameError
 from andes_engine.policy.bundle import Bundle
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.policies import ActorCriticPolicy
+    from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 
 CHECKPOINTS = ("best", "last")
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -29,7 +29,7 @@ def policy_folder(given: Path | str) -> Path:
 
 
 def bundle_of(
-    policy: ActorCriticPolicy,
+    policy: BasePolicy,
     name: str,
     action: ActionSpec,
     decision_interval_s: float,
@@ -41,7 +41,7 @@ def bundle_of(
     Raises:
         BundleError: If the policy is not a tanh MLP with a Gaussian head.
     """
-    layers = actor_layers(policy)
+    layers = actor_layers(cast("ActorCriticPolicy", policy))
     return Bundle(name, layers, action, decision_interval_s, dict(provenance or {}), model_card)
 
 
@@ -80,7 +80,7 @@ def export_checkpoint(run: Path | str, checkpoint: str, out: Path | str | None, 
         raise BundleError(f"{folder}: no checkpoint there; train longer, or give the other of {', '.join(CHECKPOINTS)}")
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     bundle = bundle_of(
-        ActorCriticPolicy.load(folder / "policy.pt", device="cpu"),
+        ActorCriticPolicy.load(str(folder / "policy.pt"), device="cpu"),
         name or state["name"],
         ActionSpec(tuple(state["action"]["names"]), state["action"]["reference"]),
         state["decision_interval_s"],

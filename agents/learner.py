@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -103,6 +105,24 @@ class TrackerWriter(KVWriter):
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM as KeyboardInterrupt, so that a job that a cluster ends keeps its work."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread; then whoever runs that thread decides
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def tracker_logger(tracker: Tracker) -> Logger:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from agents.schema import ConfigError
 from andes_engine.report.provenance import commit, versions

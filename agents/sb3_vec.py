@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from agents.algorithms import agent_settings
+from agents.config import TrainConfig
 from andes_engine.errors import AndesError
+from envs.config import EnvConfig
+from envs.vector_env import SimVectorEnv
 
 
 class Sb3VecEnv(VecEnv):
@@ -74,6 +79,19 @@ class Sb3VecEnv(VecEnv):
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Nothing: render a single environment instead."""
         return [None] * self.num_envs
+
+
+def make_vec_env(config: TrainConfig, env: EnvConfig) -> VecEnv:
+    """The batched environment as stable-baselines3 wants it, rewards scaled if configured.
+
+    Observations are not normalised: a bundle gets them as the engine computes them.
+    """
+    torch.set_num_threads(1)  # small networks: more threads are slower, and sums would depend on their number
+    vec_env: VecEnv = Sb3VecEnv(SimVectorEnv(env, config.env.num_envs))
+    if config.train.normalize_reward:
+        gamma = getattr(agent_settings(config.agent)[1], "gamma", 0.99)
+        vec_env = VecNormalize(vec_env, norm_obs=False, norm_reward=True, gamma=gamma)
+    return vec_env
 
 
 def _entry(batched: dict[str, Any], index: int) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class WandbTracker:
         """The table, cells as text."""
         import wandb
 
-        columns = [f"{column.group} {column.label}".strip() for column in grid.columns]
+        columns: list[str | int] = [f"{column.group} {column.label}".strip() for column in grid.columns]
         self._run.log({name: wandb.Table(columns=columns, data=[[cell.text for cell in row] for row in grid.rows])})
 
     def artifact(self, folder: Path, name: str, metadata: Mapping[str, Any]) -> None:

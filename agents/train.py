@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agents.algorithms import agent_settings, build_model
 from agents.build import env_config
@@ -21,9 +19,6 @@ from agents.run_dir import RunDir, made_with, plain
 from agents.tracking import Tracker, tracking
 from agents.validation import Validation, Validator
 from envs.config import EnvConfig
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.vec_env import VecEnv
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +84,18 @@ class Training:
     """
 
     def __init__(self, config: TrainConfig, env: EnvConfig, run: RunDir, tracker: Tracker) -> None:
+        from agents.sb3_vec import make_vec_env
+
         self.config = config
         self.env = env
         self.run_dir = run
         self.tracker = tracker
         self.curve: list[Validation] = []
+        self.judge_s = 0.0
         self.model = build_model(config.agent, make_vec_env(config, env), config.seed)
         if config.train.resume:
-            state = resume(config.train.resume, self.model)
-            self.curve = [Validation(**point) for point in state["curve"]]
-            self._take_over_best(Path(config.train.resume))
-            self.model.set_random_seed(config.seed + self.model.num_timesteps)
+            self._resume(RunDir.open(config.train.resume))
         self.validator = Validator(config)
-        self.judge_s = 0.0
 
     @property
     def best(self) -> Validation:
@@ -110,7 +104,7 @@ class Training:
 
     def run(self) -> TrainResult:
         """Learn until steps or time are used up, then export the best policy."""
-        from agents.learner import Watch, check_weights, diverged, tracker_logger
+        from agents.learner import Watch, check_weights, diverged, stoppable, tracker_logger
 
         settings, model = self.config.train, self.model
         model.set_logger(tracker_logger(self.tracker))
@@ -183,10 +177,15 @@ class Training:
             "config": self.config,
         }
 
-    def _take_over_best(self, earlier: Path) -> None:
-        best = earlier / "checkpoints" / "best"
-        if best.is_dir():
-            shutil.copytree(best, self.run_dir.path / "checkpoints" / "best")
+    def _resume(self, earlier: RunDir) -> None:
+        """Go on where another run stopped; its curve and best policy count only if they were judged on the same workloads."""
+        state = resume(earlier, self.model, self.env.action)
+        self.model.set_random_seed(
+            self.config.seed + self.model.num_timesteps
+        )  # new episodes, not the first ones again
+        if _judged_on(earlier.config()) == _judged_on(plain(self.config)):
+            self.curve = [Validation(**point) for point in state["curve"]]
+            shutil.copytree(earlier.path / "checkpoints" / "best", self.run_dir.path / "checkpoints" / "best")
 
     def _publish(self, result: TrainResult) -> None:
         from andes_engine.report.figures import learning_curve, save
@@ -197,38 +196,7 @@ class Training:
         self.tracker.artifact(result.bundle, f"{self.config.name}-bundle", self._provenance())
 
 
-def make_vec_env(config: TrainConfig, env: EnvConfig) -> VecEnv:
-    """The batched environment as stable-baselines3 wants it, rewards scaled if configured.
-
-    Observations are not normalised: a bundle gets them as the engine computes them.
-    """
-    import torch
-    from stable_baselines3.common.vec_env import VecNormalize
-
-    from agents.sb3_vec import Sb3VecEnv
-    from envs.vector_env import SimVectorEnv
-
-    torch.set_num_threads(1)  # small networks: more threads are slower, and sums would depend on their number
-    vec_env: VecEnv = Sb3VecEnv(SimVectorEnv(env, config.env.num_envs))
-    if config.train.normalize_reward:
-        gamma = getattr(agent_settings(config.agent)[1], "gamma", 0.99)
-        vec_env = VecNormalize(vec_env, norm_obs=False, norm_reward=True, gamma=gamma)
-    return vec_env
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGTERM as KeyboardInterrupt, so that a job that a cluster ends keeps its work."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread; then whoever runs that thread decides
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _judged_on(config: Mapping[str, Any]) -> list[Any]:
+    """The settings that make two validations comparable."""
+    train = config["train"]
+    return [config["engine"], config["workload"], config["scheduler"], train["eval_loads"], train["eval_seeds"]]

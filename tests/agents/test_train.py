@@ -14,9 +14,10 @@ from agents.build import env_config, validation_scenarios
 from agents.evaluate import evaluate
 from agents.learner import TrainingError, check_weights
 from agents.run_dir import RunDir
+from agents.sb3_vec import make_vec_env
 from agents.schema import ConfigError
 from agents.tracking import NoTracker
-from agents.train import Training, TrainResult, make_vec_env, train
+from agents.train import Training, TrainResult, train
 from andes_engine.contender import Contender
 from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.policy.bundle import Bundle, load_bundle
@@ -103,9 +104,17 @@ def test_training_goes_on_from_a_checkpoint(finished: TrainResult, train_config:
     assert not all(map(np.array_equal, *(_last_policy(str(run.run_dir)).values() for run in (finished, more))))
 
 
+def test_a_curve_judged_on_other_workloads_is_not_continued(finished: TrainResult, train_config: TrainFor) -> None:
+    more = train(train_config(f"train.resume={finished.run_dir}", "train.steps=1024", "train.eval_loads=[0.9]"))
+    curve = json.loads((more.run_dir / "results.json").read_text())["curve"]
+    assert [point["steps"] for point in curve] == [1024] and more.best.steps == 1024
+
+
 def test_resuming_another_network_is_refused(finished: TrainResult, train_config: TrainFor) -> None:
     with pytest.raises(ConfigError, match="network differs"):
         train(train_config(f"train.resume={finished.run_dir}", "agent.hidden=[16]"))
+    with pytest.raises(ConfigError, match="its actions move"):
+        train(train_config(f"train.resume={finished.run_dir}", "env.action=[horizon_s]", name="third"))
     with pytest.raises(ConfigError, match="no run directory"):
         train(train_config("train.resume=nowhere", name="other"))
 
