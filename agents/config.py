@@ -177,35 +177,6 @@ class CompareConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class DemoConfig:
-    """`conf/demo.yaml` and `conf/live_benefit.yaml`.
-
-    Args:
-        seed: Of workloads and prompts.
-        policy: Folder of the policy bundle that takes part; none for the one that comes with the project.
-        trace: Recorded trace to replay instead of drawn traffic.
-        load: Load of the workload, in shares of FCFS saturation.
-        repeats: Workloads.
-        live: Whether to run on live vLLM besides the simulator.
-        calibrate: Whether to measure this machine's step time first.
-    """
-
-    seed: int
-    run_dir: str
-    engine: EngineConfig
-    workload: WorkloadSettings
-    contenders: Mapping[str, SchedulerSettings]
-    tracking: TrackingSettings
-    policy: str | None = None
-    trace: str | None = None
-    load: float = 1.2
-    repeats: int = 1
-    live: bool = True
-    calibrate: bool = True
-    mode: str = "offline"
-
-
-@dataclass(frozen=True, slots=True)
 class ExportConfig:
     """`conf/export.yaml`: which checkpoint (`best` or `last`) of which training run, and where the bundle goes."""
 

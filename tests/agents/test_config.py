@@ -10,7 +10,9 @@ import conf
 from agents.algorithms import agent_settings
 from agents.build import env_config, spec_of, validation_scenarios
 from agents.cli import compose
-from agents.config import CompareConfig, DemoConfig, ExportConfig, ServeConfig, TrainConfig
+from agents.config import CompareConfig, ExportConfig, ServeConfig, TrainConfig
+from agents.demo import DemoConfig
+from agents.live_benefit import LiveBenefitConfig
 from agents.schema import from_mapping
 from andes_engine.action import DEFAULT_ACTION_KNOBS
 from andes_engine.errors import AndesError, UnknownNameError
@@ -24,7 +26,7 @@ CONFIGS = {
     "export": ExportConfig,
     "serve": ServeConfig,
     "demo": DemoConfig,
-    "live_benefit": DemoConfig,
+    "live_benefit": LiveBenefitConfig,
 }
 
 

@@ -25,6 +25,9 @@ from tests.agents import wandb_file
 from tests.agents.conftest import TrainFor, debug_config
 
 
+pytestmark = pytest.mark.xdist_group("train")  # one worker, so that the run below is made once
+
+
 def weights(bundle: Bundle) -> list[np.ndarray]:
     return [array for layer in bundle.layers for array in layer]
 
