@@ -39,8 +39,8 @@ class Watch(BaseCallback):
         self._judge = judge
         self._next_judgement = 0
         self._judged_at = -1
+        self._bar: tqdm | None = None
         self._episodes: list[Mapping[str, Any]] = []
-        self.train_s = 0.0
         self._end_s = time.monotonic() + 60.0 * settings.minutes if settings.minutes else np.inf
 
     def _on_training_start(self) -> None:
@@ -60,7 +60,8 @@ class Watch(BaseCallback):
         self._report_episodes()
 
     def _on_step(self) -> bool:
-        self._bar.update(self.training_env.num_envs)
+        if self._bar is not None:
+            self._bar.update(self.training_env.num_envs)
         infos = self.locals["infos"]
         self._episodes += [info for info in infos if "episode_qoe" in info]
         return time.monotonic() < self._end_s
@@ -73,13 +74,15 @@ class Watch(BaseCallback):
 
     def close(self) -> None:
         """Leave the progress bar; also after an interruption."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def _judge_now(self) -> None:
         self._judged_at = self.num_timesteps
         curves = self._judge(self.num_timesteps)
         self._tracker.log(self.num_timesteps, curves)
-        self._bar.set_postfix({name.rsplit("/", 1)[-1]: f"{value:.4f}" for name, value in curves.items()})
+        if self._bar is not None:
+            self._bar.set_postfix({name.rsplit("/", 1)[-1]: f"{value:.4f}" for name, value in curves.items()})
 
     def _report_episodes(self) -> None:
         if not self._episodes:

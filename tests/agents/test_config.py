@@ -49,7 +49,8 @@ def test_every_field_has_a_default_in_the_file_and_every_default_a_field(name: s
 
 
 @pytest.mark.parametrize(
-    ("group", "choice"), [(group, name) for group in ("engine", "workload", "scheduler") for name in choices(group)]
+    ("group", "choice"),
+    [(group, name) for group in ("engine", "workload", "scheduler", "reward") for name in choices(group)],
 )
 def test_every_choice_of_a_group_makes_an_environment(group: str, choice: str) -> None:
     config = from_mapping(TrainConfig, compose("train", f"{group}={choice}"))

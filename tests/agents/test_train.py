@@ -24,7 +24,6 @@ from andes_engine.policy.bundle import Bundle, load_bundle
 from tests.agents import wandb_file
 from tests.agents.conftest import TrainFor, debug_config
 
-
 pytestmark = pytest.mark.xdist_group("train")  # one worker, so that the run below is made once
 
 
