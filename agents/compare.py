@@ -21,19 +21,23 @@ from andes_engine.metrics import summarize
 from andes_engine.policy.bundle import load_bundle
 from andes_engine.records import RunRecord
 from andes_engine.report.differences import Difference, difference_grid
+from andes_engine.report.figures import qoe_against_load, save, ttft_distribution
 from andes_engine.report.grid import Grid
+from andes_engine.report.html import ReportFigure, write_report
+from andes_engine.report.provenance import provenance
 from andes_engine.report.tables import compare as summaries
 from andes_engine.report.tables import comparison_grid
 
 
 @dataclass(frozen=True, slots=True)
 class CompareResult:
-    """What a comparison leaves: its directory, the report, its tables, and the paired differences."""
+    """What a comparison leaves: its directory, the report, its tables, the paired differences, and the figures."""
 
     run_dir: Path
     report: Path
     grids: tuple[Grid, ...]
     differences: tuple[Difference, ...]
+    figures: tuple[ReportFigure, ...]
 
 
 def compare(config: CompareConfig) -> CompareResult:
@@ -50,10 +54,18 @@ def compare(config: CompareConfig) -> CompareResult:
         found = tuple(differences(outcomes, config.references, config.metrics, config.seed))
         grids = (*_tables(outcomes), difference_grid(found, "Paired differences"))
         run.write_results({"runs": _runs(outcomes), "differences": found})
-        report = _report(config, run, outcomes, grids, found)
+        figures = _figures(run, outcomes)
+        report = write_report(
+            run.path / "report.html",
+            "Schedulers compared",
+            sentences(found, config.metrics[0]),
+            grids,
+            figures,
+            provenance([outcome.record for outcome in outcomes], plain(config)),
+        )
         for grid in grids:
             tracker.table(grid.title, grid)
-    return CompareResult(run.path, report, grids, found)
+    return CompareResult(run.path, report, grids, found, figures)
 
 
 def contenders_of(config: CompareConfig) -> list[Contender]:
@@ -106,13 +118,7 @@ def _runs(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
     ]
 
 
-def _report(
-    config: CompareConfig, run: RunDir, outcomes: Sequence[Outcome], grids: Sequence[Grid], found: Sequence[Difference]
-) -> Path:
-    from andes_engine.report.figures import qoe_against_load, save, ttft_distribution
-    from andes_engine.report.html import ReportFigure, write_report
-    from andes_engine.report.provenance import provenance
-
+def _figures(run: RunDir, outcomes: Sequence[Outcome]) -> tuple[ReportFigure, ...]:
     records = [outcome.record for outcome in outcomes]
     figures = [
         ReportFigure(ttft_distribution(records), "Time to first token", "All workloads pooled; further left is sooner.")
@@ -123,14 +129,7 @@ def _report(
         figures.insert(0, ReportFigure(qoe_against_load(by_load), "QoE against load", caption))
     for entry in figures:
         save(entry.figure, run.path / "figures" / entry.title.lower().replace(" ", "_"))
-    return write_report(
-        run.path / "report.html",
-        "Schedulers compared",
-        sentences(found, config.metrics[0]),
-        grids,
-        figures,
-        provenance(records, plain(config)),
-    )
+    return tuple(figures)
 
 
 def sentences(found: Sequence[Difference], metric: str) -> list[str]:

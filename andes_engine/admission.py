@@ -39,8 +39,10 @@ def admit_newcomers(
     cap = min(view.max_num_seqs, int(round(knobs[kn.BATCH_CAP])))
     slots = cap - running
     free = view.free_blocks - int(knobs[kn.KV_RESERVE] * view.kv_blocks)
+    backlog_tokens = 0
     for position in range(running):
         free -= max(plan.weight_blocks[position] - table.held_blocks[rows[position]], 0)
+        backlog_tokens += missing_tokens(table, rows[position]) - 1
     for position in by_priority:
         if position < running or not plan.chosen[position]:
             continue
@@ -48,17 +50,20 @@ def admit_newcomers(
             break
         need = plan.weight_blocks[position]
         if slots < 1 or free < need:
-            freed, victims = _make_room(
-                table, rows, running, by_priority, position, need - free, slots < 1, view, knobs, step_time, plan
+            shortage = need - free, slots < 1, backlog_tokens
+            freed, victims, recompute_tokens = _make_room(
+                table, rows, running, by_priority, position, shortage, view, knobs, step_time, plan
             )
             if victims == 0:
                 break
             free += freed
             slots += victims
+            backlog_tokens += recompute_tokens
         plan.admit[head[N_ADMIT]] = rows[position]
         head[N_ADMIT] += 1
         free -= need
         slots -= 1
+        backlog_tokens += missing_tokens(table, rows[position])
     if running == head[N_PREEMPT] and head[N_ADMIT] == 0 and len(rows) > running:
         _admit_one(rows, running, by_priority, plan)
 
@@ -80,19 +85,25 @@ def _make_room(
     running: int,
     by_priority: IntArray,
     newcomer: int,
-    missing_blocks: int,
-    needs_slot: bool,
+    shortage: tuple[int, bool, int],
     view: EngineView,
     knobs: FloatArray,
     step_time: FloatArray,
     plan: Decision,
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Preempt the fewest lowest-priority requests outside the packed batch, if the newcomer is worth it.
 
+    The stall it is judged by comes on top of the prefill the engine already owes (`shortage[2]`, tokens): readers' buffers
+    hide the first preemptions of a burst, not the twentieth.
+
+    Args:
+        shortage: Blocks missing, whether a batch slot is missing, and tokens of prefill owed already.
+
     Returns:
-        Blocks freed and victims taken; (0, 0) if room cannot be made, or is not worth what it costs.
+        Blocks freed, victims taken, tokens to recompute; zeros if room cannot be made, or is not worth what it costs.
     """
     head = plan.head
+    missing_blocks, needs_slot, owed_tokens = shortage
     budget = int(round(knobs[kn.PREEMPTION_BUDGET])) - head[N_PREEMPT]
     cap = int(round(knobs[kn.PREEMPTION_CAP]))
     freed, victims, victims_gain, recompute_tokens = 0, 0, 0.0, 0
@@ -112,13 +123,16 @@ def _make_room(
         recompute_tokens += table.computed_tokens[row]
     enough = victims > 0 and freed >= missing_blocks
     if enough and plan.gain[newcomer] > knobs[kn.PREEMPTION_GATE] * victims_gain:
-        stall_tokens = recompute_tokens + missing_tokens(table, rows[newcomer])
+        owed_s = prefill_seconds(step_time, owed_tokens, view.max_batched_tokens)
+        stall_tokens = owed_tokens + recompute_tokens + missing_tokens(table, rows[newcomer])
         stall_s = prefill_seconds(step_time, stall_tokens, view.max_batched_tokens)
-        if plan.gain[newcomer] > _stall_loss(table, rows, running, stall_s, view, knobs, step_time, plan):
+        loss = _stall_loss(table, rows, running, stall_s, view, knobs, step_time, plan)
+        loss -= _stall_loss(table, rows, running, owed_s, view, knobs, step_time, plan)
+        if plan.gain[newcomer] > loss:
             head[N_PREEMPT] += victims
-            return freed, victims
+            return freed, victims, recompute_tokens
     _release(rows, running, start, victims, plan)
-    return 0, 0
+    return 0, 0, 0
 
 
 @njit(cache=True)

@@ -17,6 +17,10 @@ class EnvEngine(Protocol):
 
     def __init__(self, config: EnvConfig) -> None: ...
 
+    @classmethod
+    def twin(cls, config: EnvConfig) -> EnvEngine:
+        """A second engine that runs the reference knobs alongside; AndesError where there can be none."""
+
     def reset(self, episode: Episode) -> None:
         """Start an episode at time 0 with the reference knobs."""
 

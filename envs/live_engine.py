@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
+from andes_engine.errors import AndesError
 from andes_engine.records import RunRecord, record_from_tokens
 from andes_engine.request import best_case_qoe, deliver, empty_requests
 from andes_engine.step_time import preset
@@ -44,6 +45,11 @@ class LiveEnvEngine:
     def __init__(self, config: EnvConfig) -> None:
         self._config = config
         self._engine: LiveEngine | None = None
+
+    @classmethod
+    def twin(cls, config: EnvConfig) -> LiveEnvEngine:
+        """Refused: two live engines would share this machine and slow each other down."""
+        raise AndesError("reward.reference needs a second simulation alongside; on a live engine set it to 0")
 
     def reset(self, episode: Episode) -> None:
         """Start an episode at time 0 with the reference knobs."""

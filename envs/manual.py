@@ -27,7 +27,7 @@ or, for knobs marked log, geometric. The knobs are `EnvConfig.action.names`, by 
 ## Rewards
 `qoe`: change of the workload's mean best-case QoE, where best case means that every missing token is delivered right now. It is
 at most 0, dense, and its sum over an episode is exactly the mean headline QoE of the report minus 1. `preemption`: minus
-preemptions per request. Weights in `EnvConfig.reward`; the sums of the unweighted terms are in `info["reward_terms"]`.
+preemptions per request. `reference`: minus the change of QoE under the reference knobs on the same requests. Weights in `EnvConfig.reward`; the sums of the unweighted terms are in `info["reward_terms"]`.
 
 ## Starting State
 An empty engine at time 0, before the first arrival. The engine, the kind of traffic, the load and the requests are drawn from

@@ -15,6 +15,7 @@ from envs.engine import EnvEngine
 from envs.episodes import Episode, EpisodeSampler
 from envs.manual import manual
 from envs.rendering import draw, tell
+from envs.reward import TERMS, weighted
 from envs.spaces import action_space, observation_space
 
 
@@ -31,13 +32,15 @@ class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.observation_space = observation_space()
         self.action_space = action_space(config.action)
         self._engine = engine(config)
+        self._reference = engine.twin(config) if config.reward.reference else None
         self._sampler: EpisodeSampler | None = None
         self._episode: Episode | None = None
         self._observation = np.zeros(self.observation_space.shape or (), dtype=np.float32)
         self._decision_s = 0.0
         self._potential = 0.0
         self._preemptions = 0
-        self._terms = {"qoe": 0.0, "preemption": 0.0}
+        self._terms = dict.fromkeys(TERMS, 0.0)
+        self._reference_potential = 0.0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -53,9 +56,10 @@ class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             entropy = seed if seed is not None else int(self.np_random.integers(2**32))
             self._sampler = EpisodeSampler(self.config, SeedSequence(entropy))
         self._episode = _chosen(self._sampler, options or {})
-        self._engine.reset(self._episode)
+        for engine in self._engines():
+            engine.reset(self._episode)
         self._decision_s = 0.0
-        self._potential = float(len(self._episode.workload))
+        self._potential = self._reference_potential = float(len(self._episode.workload))
         self._preemptions = 0
         self._terms = dict.fromkeys(self._terms, 0.0)
         self._observation = self._engine.observe()
@@ -88,12 +92,23 @@ class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         terms = {
             "qoe": (potential - self._potential) / requests,
             "preemption": -(preemptions - self._preemptions) / requests,
+            "reference": self._reference_term() / requests,
         }
         self._potential, self._preemptions = potential, preemptions
         for name, value in terms.items():
             self._terms[name] += value
-        weights = self.config.reward
-        return float(weights.qoe * terms["qoe"] + weights.preemption * terms["preemption"])
+        return float(weighted(self.config.reward, terms))
+
+    def _reference_term(self) -> float:
+        if self._reference is None:
+            return 0.0
+        # at the end, all of the reference's loss counts
+        self._reference.advance(np.inf if self._engine.drained else self._decision_s)
+        before, self._reference_potential = self._reference_potential, self._reference.potential()
+        return before - self._reference_potential
+
+    def _engines(self) -> list[EnvEngine]:
+        return [self._engine] if self._reference is None else [self._engine, self._reference]
 
     def _outcome(self) -> dict[str, Any]:
         record = self._engine.record()
@@ -113,7 +128,8 @@ class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def close(self) -> None:
         """Free the engine."""
-        self._engine.close()
+        for engine in self._engines():
+            engine.close()
 
 
 def _chosen(sampler: EpisodeSampler, options: dict[str, Any]) -> Episode:

@@ -19,6 +19,11 @@ class SimEngine:
         self._config = config
         self._simulator: Simulator
 
+    @classmethod
+    def twin(cls, config: EnvConfig) -> SimEngine:
+        """A second engine that runs the reference knobs alongside."""
+        return cls(config)
+
     def reset(self, episode: Episode) -> None:
         """Start an episode at time 0 with the reference knobs."""
         self._simulator = Simulator([episode.engine], len(episode.workload), int(episode.workload.output_tokens.sum()))

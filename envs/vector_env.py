@@ -14,6 +14,7 @@ from andes_engine import counters as ct
 from andes_engine.sim.simulator import Simulator
 from envs.config import EnvConfig
 from envs.episodes import EpisodeSampler, most_requests
+from envs.reward import TERMS, weighted
 from envs.spaces import action_space, observation_space
 
 FloatArray = NDArray[np.float64]
@@ -41,11 +42,13 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[n
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._simulator = self._build()
+        self._reference = self._build() if self.config.reward.reference else None
+        self._reference_potential = np.zeros(num_envs)
         self._samplers: list[EpisodeSampler] = []
         self._decision_s = np.zeros(num_envs)
         self._potential = np.zeros(num_envs)
         self._preemptions = np.zeros(num_envs, dtype=np.int64)
-        self._terms = {"qoe": np.zeros(num_envs), "preemption": np.zeros(num_envs)}
+        self._terms = {name: np.zeros(num_envs) for name in TERMS}
 
     def _build(self) -> Simulator:
         widest = max(self.config.engines, key=lambda engine: engine.max_num_seqs)
@@ -70,10 +73,12 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[n
 
     def _start(self, index: int) -> None:
         episode = self._samplers[index].next()
-        self._simulator.set_engine(index, episode.engine)
-        self._simulator.reset(index, episode.workload, self.config.scheduler, self.config.action.knobs)
+        for simulator in (self._simulator, self._reference):
+            if simulator is not None:
+                simulator.set_engine(index, episode.engine)
+                simulator.reset(index, episode.workload, self.config.scheduler, self.config.action.knobs)
         self._decision_s[index] = 0.0
-        self._potential[index] = len(episode.workload)
+        self._potential[index] = self._reference_potential[index] = len(episode.workload)
         self._preemptions[index] = 0
         for total in self._terms.values():
             total[index] = 0.0
@@ -102,11 +107,23 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[n
         terms = {
             "qoe": (potential - self._potential) / requests,
             "preemption": -(preemptions - self._preemptions) / requests,
+            "reference": self._reference_term(requests),
         }
         self._potential, self._preemptions = potential, preemptions.copy()
         for name, values in terms.items():
             self._terms[name] += values
-        return self.config.reward.qoe * terms["qoe"] + self.config.reward.preemption * terms["preemption"]
+        return weighted(self.config.reward, terms)
+
+    def _reference_term(self, requests: NDArray[np.int64]) -> FloatArray:
+        if self._reference is None:
+            return np.zeros(self.num_envs)
+        counters, registers = self._simulator.engines.counters, self._simulator.engines.registers
+        drained = counters[:, ct.FINISHED] == registers[:, -1]
+        self._reference.advance(np.where(drained, np.inf, self._decision_s))  # at the end, all of the reference's loss counts
+        potential = self._reference.potentials()
+        change = (potential - self._reference_potential) / requests
+        self._reference_potential = potential
+        return -change
 
     def _restart(
         self, ended: NDArray[np.bool_], observations: NDArray[np.float32]

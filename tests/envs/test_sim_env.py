@@ -73,6 +73,19 @@ def test_preemption_term_is_weighted_and_logged_apart() -> None:
     assert total == pytest.approx(-2.0 * info["record"].preemptions.mean())
 
 
+def test_reference_term_makes_the_reward_the_gain_over_andes() -> None:
+    env = make_env(reward=RewardConfig(reference=1.0), load=(2.5, 2.5))
+    for action, sign in ((np.zeros(env.action_space.shape, np.float32), 0.0), (-np.ones(env.action_space.shape, np.float32), -1.0)):
+        env.reset(seed=1)
+        total, ended, info = 0.0, False, {}
+        while not ended:
+            _, reward, terminated, truncated, info = env.step(action)
+            total += reward
+            ended = terminated or truncated
+        assert np.sign(round(total, 9)) == sign
+        assert total == pytest.approx(info["reward_terms"]["qoe"] + info["reward_terms"]["reference"], abs=1e-12)
+
+
 def test_same_seed_same_episodes() -> None:
     def rewards(seed: int) -> list[float]:
         env = make_env(load=(2.5, 2.5))
@@ -84,10 +97,11 @@ def test_same_seed_same_episodes() -> None:
     assert rewards(3) == rewards(3) != rewards(4)
 
 
-def test_batched_equals_single() -> None:
+@pytest.mark.parametrize("reference", [0.0, 1.0])
+def test_batched_equals_single(reference: float) -> None:
     """The same seeds, actions and episodes: observations, rewards and outcomes agree bit for bit."""
-    vector = SimVectorEnv(CONFIG, 3)
-    singles = [make_env() for _ in range(3)]
+    singles = [make_env(reward=RewardConfig(reference=reference)) for _ in range(3)]
+    vector = SimVectorEnv(singles[0].config, 3)
     seeds = [11, 12, 13]
     batch, _ = vector.reset(seed=seeds)
     assert np.array_equal(batch, np.stack([env.reset(seed=seed)[0] for env, seed in zip(singles, seeds, strict=True)]))

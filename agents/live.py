@@ -1,0 +1,93 @@
+"""The same bursts through live vLLM and the simulator: what a scheduler is worth on a real engine, paired by workload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from numpy.random import SeedSequence
+from tqdm import tqdm
+
+from agents.build import SPLITS
+from andes_engine.contender import Contender
+from andes_engine.records import RunRecord
+from andes_engine.sim.run import run_simulated
+from andes_engine.step_time import FitReport, preset
+from andes_engine.workload import Workload
+from andes_engine.workload.generate import generate, saturation_rate
+from andes_engine.workload.spec import workload_spec
+
+if TYPE_CHECKING:
+    from andes_engine.vllm.run import LiveRunner
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """A burst for the live CPU engine.
+
+    Args:
+        load: Arrival rate of the burst, in shares of what FCFS saturates at on this machine (calibrated first).
+        duration_s: Arrivals stop after this time, s; the engine then drains.
+        bursts: Bursts, each from a held-out seed of its own.
+        lengths: Length family; must fit the engine.
+    """
+
+    load: float = 2.0
+    duration_s: float = 10.0
+    bursts: int = 1
+    lengths: str = "tiny"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveResult:
+    """Records of the same bursts from both engines, and the step-time model that was measured first."""
+
+    calibration: FitReport
+    simulated: tuple[RunRecord, ...]
+    live: tuple[RunRecord, ...]
+
+
+def live_runs(settings: LiveSettings, contenders: Sequence[Contender]) -> LiveResult:
+    """Boot vLLM, calibrate, and replay every burst under every contender, live and simulated.
+
+    Raises:
+        ImportError: If vLLM is not installed; the message says which extra to install.
+    """
+    from andes_engine.vllm.episode import LiveConfig
+    from andes_engine.vllm.run import LiveRunner
+
+    with LiveRunner(LiveConfig(), preset("cpu_tiny_llama")) as runner:
+        calibration = runner.calibrate()
+        bursts = _bursts(settings, runner)
+        live = tuple(_run(runner, burst, contender) for burst in bursts for contender in contenders)
+        simulated = tuple(
+            run_simulated(runner.engine_config, burst, contender, token_log=True)
+            for burst in bursts
+            for contender in contenders
+        )
+    return LiveResult(calibration, simulated, live)
+
+
+def _bursts(settings: LiveSettings, runner: LiveRunner) -> list[Workload]:
+    spec = workload_spec(
+        {"name": "live burst", "arrivals": "poisson", "lengths": settings.lengths, "duration_s": settings.duration_s}
+    )
+    rate = settings.load * saturation_rate(runner.engine_config, spec)
+    return [generate(spec, seed, rate) for seed in SeedSequence(SPLITS["held_out"]).spawn(settings.bursts)]
+
+
+def _run(runner: LiveRunner, burst: Workload, contender: Contender) -> RunRecord:
+    with tqdm(total=len(burst), desc=f"live vLLM, {contender.name}", unit="request", leave=False, disable=None) as bar:
+        return runner.run(burst, contender, lambda _, started: bar.update(started - bar.n) and None)
+
+
+def throughput_lost(live: Sequence[RunRecord], candidate: str, reference: str) -> float:
+    """Median over bursts of the share of the reference's tokens/s that the candidate lost."""
+    import numpy as np
+
+    rates: dict[tuple[str, str], float] = {
+        (run.scheduler, run.workload.fingerprint): run.emitted_tokens.sum() / run.duration_s for run in live
+    }
+    bursts = {fingerprint for _, fingerprint in rates}
+    return float(np.median([1.0 - rates[candidate, one] / rates[reference, one] for one in sorted(bursts)]))
