@@ -174,7 +174,10 @@ def live_sentences(result: LiveResult) -> list[str]:
         if name != "fcfs"
     ]
     ending = "exactly its number of tokens" if exact else "NOT exactly its number of tokens"
-    return [*said, f"Every live request got {ending}, {sum(int(r.preemptions.sum()) for r in result.live)} preemptions in all."]
+    return [
+        *said,
+        f"Every live request got {ending}, {sum(int(r.preemptions.sum()) for r in result.live)} preemptions in all.",
+    ]
 
 
 def _readme_grids(compared: Sequence[CompareResult], live: LiveResult | None) -> list[Grid]:
@@ -188,4 +191,5 @@ def _composed(kind: Any, name: str, overrides: list[str], run_dir: Path, **more:
     from omegaconf import OmegaConf
 
     cfg = compose(config_name=name, overrides=overrides)
-    return from_mapping(kind, {**OmegaConf.to_container(cfg, resolve=True), "run_dir": str(run_dir), **more})
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    return from_mapping(kind, {**settings, "run_dir": str(run_dir), **more})

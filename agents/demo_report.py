@@ -64,4 +64,6 @@ def _curve(trained: TrainResult) -> ReportFigure:
     results = json.loads((trained.run_dir / "results.json").read_text(encoding="utf-8"))
     steps, qoe = ([point[key] for point in results["curve"]] for key in ("steps", "qoe"))
     figure = learning_curve(steps, qoe, trained.references)
-    return ReportFigure(figure, "Learning curve", "Mean QoE on the validation workloads, which no result is taken from.")
+    return ReportFigure(
+        figure, "Learning curve", "Mean QoE on the validation workloads, which no result is taken from."
+    )

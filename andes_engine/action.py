@@ -83,8 +83,6 @@ class ActionSpec:
 def _moved(amount: FloatArray, index: int, reference: float) -> FloatArray:
     entry = KNOBS[index]
     bound = np.where(amount >= 0.0, entry.high, entry.low)
-    if entry.log:
-        moved = reference * (bound / reference) ** np.abs(amount)
-    else:
-        moved = reference + (bound - reference) * np.abs(amount)
+    share = np.abs(amount)
+    moved = reference * (bound / reference) ** share if entry.log else reference + (bound - reference) * share
     return np.clip(moved, entry.low, entry.high)

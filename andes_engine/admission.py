@@ -94,10 +94,8 @@ def _make_room(
     """Preempt the fewest lowest-priority requests outside the packed batch, if the newcomer is worth it.
 
     The stall it is judged by comes on top of the prefill the engine already owes (`shortage[2]`, tokens): readers' buffers
-    hide the first preemptions of a burst, not the twentieth.
-
-    Args:
-        shortage: Blocks missing, whether a batch slot is missing, and tokens of prefill owed already.
+    hide the first preemptions of a burst, not the twentieth. `shortage` is the blocks missing, whether a batch slot is missing,
+    and the tokens of prefill owed already.
 
     Returns:
         Blocks freed, victims taken, tokens to recompute; zeros if room cannot be made, or is not worth what it costs.

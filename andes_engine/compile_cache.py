@@ -1,7 +1,8 @@
 """Where compiled code is kept: one folder per state of the sources.
 
-Numba's own cache looks at the file of a function but not at the files of the functions it calls, so an edit in one module would
-leave stale machine code in another. Keying the folder by a hash of the compiled sources rules that out, and works in read-only installs.
+Numba's own cache looks at the file of a function but not at the files of the functions it calls, so an edit in one module
+would leave stale machine code in another. Keying the folder by a hash of the compiled sources rules that out, and works in
+read-only installs.
 """
 
 from __future__ import annotations

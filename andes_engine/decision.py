@@ -123,8 +123,9 @@ def _order_running(table: Requests, rows: IntArray, running: int, by_priority: I
     count = 0
     for prefilling in (False, True):
         for position in by_priority:
-            if position < running and not plan.victim[position]:
-                if (missing_tokens(table, rows[position]) > 1) == prefilling:
-                    plan.order[count] = rows[position]
-                    count += 1
+            if position >= running or plan.victim[position]:
+                continue
+            if (missing_tokens(table, rows[position]) > 1) == prefilling:
+                plan.order[count] = rows[position]
+                count += 1
     plan.head[N_ORDER] = count

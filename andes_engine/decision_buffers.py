@@ -17,8 +17,8 @@ BoolArray = NDArray[np.bool_]
 
 N_PREEMPT, N_ADMIT, N_ORDER, GATED, TOKEN_BUDGET, PLANNED, RESERVE_BLOCKS = range(7)
 HEAD_SIZE = 7
-"""Fields of `Decision.head`. GATED 0: every waiting request may be admitted, in the engine's order, as long as RESERVE_BLOCKS stay
-free (vLLM's own `watermark`), and `order` is empty. PLANNED 1: this decision was a plan, not the continuation of one."""
+"""Fields of `Decision.head`. GATED 0: every waiting request may be admitted, in the engine's order, as long as RESERVE_BLOCKS
+stay free (vLLM's own `watermark`), and `order` is empty. PLANNED 1: this decision was a plan, not the continuation of one."""
 
 
 class Decision(NamedTuple):
@@ -36,11 +36,21 @@ class Decision(NamedTuple):
     victim: BoolArray
 
 
+@njit(cache=True)
 def empty_decision(max_num_seqs: int, rows: int) -> Decision:
     """Buffers for a decision over at most `rows` live requests."""
-    ints = [np.zeros(size, dtype=np.int64) for size in (HEAD_SIZE, max_num_seqs, rows, max_num_seqs)]
-    flags = [np.zeros(rows, dtype=np.bool_) for _ in range(3)]
-    return Decision(*ints, np.zeros(rows), np.zeros(rows), np.zeros(rows, dtype=np.int64), *flags)
+    return Decision(
+        np.zeros(HEAD_SIZE, dtype=np.int64),
+        np.zeros(max_num_seqs, dtype=np.int64),
+        np.zeros(rows, dtype=np.int64),
+        np.zeros(max_num_seqs, dtype=np.int64),
+        np.zeros(rows),
+        np.zeros(rows),
+        np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.bool_),
+        np.zeros(rows, dtype=np.bool_),
+        np.zeros(rows, dtype=np.bool_),
+    )
 
 
 @njit(cache=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from andes_engine.errors import CapacityError
-from andes_engine.step_time import StepTime, preset
+from andes_engine.step_time import StepTime
 
 
 class EngineView(NamedTuple):
@@ -26,7 +26,7 @@ class EngineConfig:
 
     Args:
         name: For records.
-        step_time: Iteration-time model, or the name of a preset.
+        step_time: Iteration-time model (`step_time.preset` gives published ones).
         kv_blocks: KV cache blocks usable by requests.
         block_size_tokens: Tokens per block.
         max_num_seqs: Running sequences at most.
@@ -46,8 +46,6 @@ class EngineConfig:
     max_model_len_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.step_time, str):
-            object.__setattr__(self, "step_time", preset(self.step_time))
         for field in ("kv_blocks", "block_size_tokens", "max_num_seqs", "max_batched_tokens"):
             value = getattr(self, field)
             if not (value >= 1 and float(value).is_integer()):

@@ -38,7 +38,15 @@ KNOBS: tuple[Knob, ...] = (
     Knob(
         "sunk_lag_weight", "1", 0.0, 1.0, 0.0, False, "weight of lag already suffered; 0 forgives it (anti-starvation)"
     ),
-    Knob("preemption_cap", "preemptions", 0.25, 16.0, 1.0, True, "preemptions after which a request is left alone (v1: P)"),
+    Knob(
+        "preemption_cap",
+        "preemptions",
+        0.25,
+        16.0,
+        1.0,
+        True,
+        "preemptions after which a request is left alone (v1: P)",
+    ),
     Knob("preemption_budget", "preemptions", 0.25, 64.0, 16.0, True, "victims per plan; below 0.5 there are none"),
     Knob(
         "prefill_tokens_per_step", "tokens", 32.0, 8192.0, 8192.0, True, "prefill tokens per iteration besides decodes"

@@ -23,7 +23,7 @@ def register_envs() -> None:
     if SIM_ID in gymnasium.registry:
         return
     gymnasium.register(SIM_ID, entry_point="envs:make_sim", vector_entry_point="envs:SimVectorEnv")
-    gymnasium.register(LIVE_ID, entry_point="envs:make_live")
+    gymnasium.register(LIVE_ID, entry_point="envs:make_live", nondeterministic=True)  # real time passes
 
 
 def make_sim(config: EnvConfig | None = None, render_mode: str | None = None) -> SchedulerEnv:

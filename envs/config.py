@@ -20,10 +20,10 @@ class RewardConfig:
     Args:
         qoe: Change of the workload's mean best-case QoE. Its sum over an episode is exactly the mean headline QoE minus 1.
         preemption: Minus preemptions per request of the workload.
-        reference: Minus the same change of QoE under the reference knobs on the same requests, simulated alongside. With weight 1
-            the rewards sum to what the policy gains over the reference. It does not depend on the actions, so the best policy stays
-            the same, but the luck of the arrivals drops out (input-dependent baseline, Mao et al., ICLR 2019). Costs a second
-            simulation; not for a live engine.
+        reference: Minus the same change of QoE under the reference knobs on the same requests, simulated alongside. With
+            weight 1 the rewards sum to what the policy gains over the reference. Actions cannot change it, so the best policy
+            stays the same, but the luck of the arrivals drops out (input-dependent baseline, Mao et al., ICLR 2019). Costs a
+            second simulation; not for a live engine.
     """
 
     qoe: float = 1.0

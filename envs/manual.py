@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from andes_engine.action import ACTION_VERSION, DEFAULT_ACTION_KNOBS
 from andes_engine.knobs import knob
 from andes_engine.observation import BOUND, FEATURES, OBSERVATION_VERSION
@@ -20,14 +22,16 @@ or, for knobs marked log, geometric. The knobs are `EnvConfig.action.names`, by 
 {action_table}
 
 ## Observation Space
-`Box(-{bound:g}, {bound:g}, ({features},), float32)`, version `{observation_version}`. Only what a real server knows; never the output length.
+`Box(-{bound:g}, {bound:g}, ({features},), float32)`, version `{observation_version}`. Only what a real server knows, never the
+output length.
 
 {observation_table}
 
 ## Rewards
 `qoe`: change of the workload's mean best-case QoE, where best case means that every missing token is delivered right now. It is
 at most 0, dense, and its sum over an episode is exactly the mean headline QoE of the report minus 1. `preemption`: minus
-preemptions per request. `reference`: minus the change of QoE under the reference knobs on the same requests. Weights in `EnvConfig.reward`; the sums of the unweighted terms are in `info["reward_terms"]`.
+preemptions per request. `reference`: minus the change of QoE under the reference knobs on the same requests. Weights in
+`EnvConfig.reward`; the sums of the unweighted terms are in `info["reward_terms"]`.
 
 ## Starting State
 An empty engine at time 0, before the first arrival. The engine, the kind of traffic, the load and the requests are drawn from
@@ -48,7 +52,10 @@ v0: first version.
 def manual() -> str:
     """The page, in the form Gymnasium's own environments have."""
     knobs = [knob(name) for name in DEFAULT_ACTION_KNOBS]
-    action_rows = [(str(n), k.name, k.unit, f"{k.low:g}", f"{k.high:g}", f"{k.default:g}", _scale(k.log)) for n, k in enumerate(knobs)]
+    action_rows = [
+        (str(n), k.name, k.unit, f"{k.low:g}", f"{k.high:g}", f"{k.default:g}", "log" if k.log else "linear")
+        for n, k in enumerate(knobs)
+    ]
     rows = [(str(n), f.name, f.unit, f.meaning) for n, f in enumerate(FEATURES)]
     return _PAGE.format(
         actions=len(knobs),
@@ -61,10 +68,6 @@ def manual() -> str:
     )
 
 
-def _scale(log: bool) -> str:
-    return "log" if log else "linear"
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -18,4 +18,6 @@ TERMS = ("qoe", "preemption", "reference")
 
 def weighted(weights: RewardConfig, terms: Mapping[str, Value]) -> Value:
     """The reward of one step."""
-    return weights.qoe * terms["qoe"] + weights.preemption * terms["preemption"] + weights.reference * terms["reference"]
+    return (
+        weights.qoe * terms["qoe"] + weights.preemption * terms["preemption"] + weights.reference * terms["reference"]
+    )

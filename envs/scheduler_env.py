@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -22,7 +22,7 @@ from envs.spaces import action_space, observation_space
 class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     """Tune a scheduler's knobs while it serves; see `envs.manual`."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}
 
     def __init__(self, engine: type[EnvEngine], config: EnvConfig, render_mode: str | None = None) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:

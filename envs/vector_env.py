@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -20,7 +20,7 @@ from envs.spaces import action_space, observation_space
 FloatArray = NDArray[np.float64]
 
 
-class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]):
+class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
     """`SchedulerEnv` over the simulator, `num_envs` at a time; episodes that end start anew in the same step.
 
     Args:
@@ -29,7 +29,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[n
         render_mode: Only None; render a single environment instead.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(self, config: EnvConfig | None = None, num_envs: int = 1, render_mode: str | None = None) -> None:
         if num_envs < 1 or render_mode is not None:
@@ -119,7 +119,9 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[n
             return np.zeros(self.num_envs)
         counters, registers = self._simulator.engines.counters, self._simulator.engines.registers
         drained = counters[:, ct.FINISHED] == registers[:, -1]
-        self._reference.advance(np.where(drained, np.inf, self._decision_s))  # at the end, all of the reference's loss counts
+        self._reference.advance(
+            np.where(drained, np.inf, self._decision_s)
+        )  # at the end, all of the reference's loss counts
         potential = self._reference.potentials()
         change = (potential - self._reference_potential) / requests
         self._reference_potential = potential

@@ -134,7 +134,7 @@ class Simulator:
         return fresh
 
     def _slice(self, index: int) -> Engines:
-        return Engines(*(values[index : index + 1] for values in self.engines))
+        return Engines(*(values[index : index + 1] for values in self.engines))  # type: ignore[arg-type]
 
     def requests(self) -> NDArray[np.int64]:
         """Requests in each engine's workload. Shape (engines,)."""

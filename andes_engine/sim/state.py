@@ -9,7 +9,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from andes_engine.counters import COUNTER_COUNT
-from andes_engine.decision_buffers import HEAD_SIZE, Decision
 from andes_engine.engine import EngineConfig, EngineView
 from andes_engine.knobs import KNOB_COUNT
 from andes_engine.request import Requests, empty_requests
@@ -102,21 +101,4 @@ def view_of(engine: Engines) -> EngineView:
         limits[L_BLOCK_SIZE],
         limits[L_MAX_SEQS],
         limits[L_MAX_TOKENS],
-    )
-
-
-@njit(cache=True)
-def plan_buffers(max_num_seqs: int, rows: int) -> Decision:
-    """Buffers for a decision, made inside compiled code (see `decision_buffers.empty_decision`)."""
-    return Decision(
-        np.zeros(HEAD_SIZE, dtype=np.int64),
-        np.zeros(max_num_seqs, dtype=np.int64),
-        np.zeros(rows, dtype=np.int64),
-        np.zeros(max_num_seqs, dtype=np.int64),
-        np.zeros(rows),
-        np.zeros(rows),
-        np.zeros(rows, dtype=np.int64),
-        np.zeros(rows, dtype=np.bool_),
-        np.zeros(rows, dtype=np.bool_),
-        np.zeros(rows, dtype=np.bool_),
     )

@@ -24,10 +24,11 @@ from andes_engine.decision_buffers import (
     TOKEN_BUDGET,
     Decision,
     blocks_for,
+    empty_decision,
 )
 from andes_engine.request import context_tokens, deliver
 from andes_engine.sim import state as st
-from andes_engine.sim.state import Engines, one, plan_buffers, view_of
+from andes_engine.sim.state import Engines, one, view_of
 from andes_engine.step_time import step_seconds
 
 FloatArray = NDArray[np.float64]
@@ -37,7 +38,7 @@ IntArray = NDArray[np.int64]
 @njit(cache=True, nogil=True)
 def advance_all(engines: Engines, until_s: FloatArray) -> None:
     """Run every engine until its time in `until_s`, or until it has drained. Shape (engines,)."""
-    plan = plan_buffers(engines.running.shape[1], engines.waiting.shape[1])
+    plan = empty_decision(engines.running.shape[1], engines.waiting.shape[1])
     scheduled = np.zeros(engines.running.shape[1], dtype=np.int64)
     for index in range(engines.now_s.shape[0]):
         advance(one(engines, index), until_s[index], plan, scheduled)

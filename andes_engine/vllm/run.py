@@ -16,7 +16,7 @@ from andes_engine.records import RunRecord, record_from_tokens
 from andes_engine.schedulers import FCFS, scheduler_id
 from andes_engine.step_time import FitReport, StepSample, StepTime, fit
 from andes_engine.vllm.contract import EngineShape
-from andes_engine.vllm.episode import EpisodeRequest, LiveConfig
+from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.live_engine import LiveEngine
 from andes_engine.vllm.virtual_clock import VirtualEngine
@@ -84,7 +84,7 @@ class LiveRunner:
 
 def run_virtual(config: LiveConfig, step_time: StepTime, workload: Workload, contender: Contender) -> RunRecord:
     """Replay a workload on vLLM's own scheduler and KV manager, with step times from the model; exact and repeatable."""
-    kind = "stock" if scheduler_id(contender.scheduler) == FCFS else "andes"
+    kind: SchedulerKind = "stock" if scheduler_id(contender.scheduler) == FCFS else "andes"
     engine = VirtualEngine(config, step_time, kind)
     return _replay(engine, "virtual", simulated_twin(config, step_time), workload, contender, None)
 
@@ -192,7 +192,8 @@ def _notes(engine: EpisodeEngine, planner: Planner | None) -> dict[str, float]:
 def _calibration_requests() -> list[EpisodeRequest]:
     """Waves of 1 to 48 requests with short and long prompts, so that every batch size and chunk length is seen."""
     rng = np.random.default_rng(7)
-    requests, start_s = [], 0.0
+    requests: list[EpisodeRequest] = []
+    start_s = 0.0
     while len(requests) < _CALIBRATION_REQUESTS:
         for _ in range(int(rng.integers(1, 49))):
             prompt, output = int(rng.integers(8, 300)), int(rng.integers(4, 64))

@@ -74,9 +74,9 @@ def test_events_are_counted_and_rows_come_back() -> None:
 def test_configuration_errors_name_what_is_wrong() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'knobs'"):
         Planner.from_config({"knob": {}}, SHAPE)
-    with pytest.raises(UnknownNameError, match="scheduler 'andse'.*andes"):
+    with pytest.raises(UnknownNameError, match=r"scheduler 'andse'.*andes"):
         Planner.from_config({"scheduler": "andse"}, SHAPE)
-    with pytest.raises(KnobError, match="horizon_s.*1 to 400"):
+    with pytest.raises(KnobError, match=r"horizon_s.*1 to 400"):
         Planner.from_config({"knobs": {"horizon_s": -1}}, SHAPE)
     with pytest.raises(AndesError, match="no policy bundle"):
         Planner.from_config({"policy": "/nowhere"}, SHAPE)

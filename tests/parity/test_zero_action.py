@@ -20,8 +20,6 @@ from tests.builders import make_engine, make_workload
 from tests.live.stubs import NEEDS_VLLM
 
 
-
-
 def needs_vllm(test):  # type: ignore[no-untyped-def]
     for mark in NEEDS_VLLM:
         test = mark(test)

@@ -1,0 +1,56 @@
+"""Put a demo's tables and picture into the README: `python -m scripts.update_readme runs/demo/... [runs/live_benefit/...]`.
+
+Everything between the markers `<!-- results:begin -->` and `<!-- results:end -->` is replaced; nothing there is typed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.svg")
+
+
+def results_text(runs: list[Path]) -> str:
+    """Tables of the runs and how long each part of the demo took."""
+    parts = []
+    for run in runs:
+        parts.append((run / "table.md").read_text(encoding="utf-8").strip())
+        results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+        commit = json.loads((run / "versions.json").read_text(encoding="utf-8"))["commit"]
+        seconds = results.get("seconds", {})
+        took = "; ".join(f"{part} {value:.0f} s" for part, value in seconds.items())
+        parts.append(f"Made at commit `{commit}`" + (f" in {sum(seconds.values()):.0f} s: {took}." if took else "."))
+    return "\n\n".join(parts)
+
+
+def replaced(readme: str, text: str) -> str:
+    """The README with its results block replaced.
+
+    Raises:
+        SystemExit: If the markers are missing.
+    """
+    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+        raise SystemExit(f"error: README.md needs one {BEGIN} and one {END}")
+    head, rest = readme.split(BEGIN)
+    return f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
+
+
+def main(arguments: list[str]) -> None:
+    """Update README.md and docs/ from run directories."""
+    runs = [Path(argument) for argument in arguments]
+    if not runs or not all((run / "table.md").is_file() for run in runs):
+        raise SystemExit(f"error: give run directories of scripts.demo or scripts.live_benefit, got {arguments}")
+    readme = ROOT / "README.md"
+    readme.write_text(replaced(readme.read_text(encoding="utf-8"), results_text(runs)), encoding="utf-8")
+    for name in PICTURES:
+        if (runs[0] / "figures" / name).is_file():
+            shutil.copyfile(runs[0] / "figures" / name, ROOT / "docs" / name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
