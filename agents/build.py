@@ -57,9 +57,15 @@ def spec_of(settings: WorkloadSettings) -> WorkloadSpec:
 
 
 def validation_scenarios(config: TrainConfig) -> list[Scenario]:
-    """The workloads that choose between checkpoints: fixed, drawn from the first engine and traffic."""
+    """The workloads that choose between checkpoints: fixed, every kind of traffic of the training, on its first engine."""
     settings = config.train
-    return list(_drawn(config.engine, config.workload, settings.eval_loads, settings.eval_seeds, "validation"))
+    return [
+        Scenario(f"{traffic.name}, {stratum}", workload)
+        for traffic in (config.workload, *config.more_workloads.values())
+        for stratum, workload in _drawn(
+            config.engine, traffic, settings.eval_loads, settings.eval_seeds, "validation"
+        )
+    ]
 
 
 def compare_scenarios(config: CompareConfig) -> list[Scenario]:

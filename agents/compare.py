@@ -90,7 +90,7 @@ def contenders_of(config: CompareConfig) -> list[Contender]:
 def _tables(outcomes: Sequence[Outcome]) -> list[Grid]:
     by_stratum = _by_stratum(outcomes)
     return [
-        comparison_grid(summaries({runs[0].engine: runs}), f"{runs[0].workload.name}, {stratum}")
+        comparison_grid(summaries({"": runs}), f"{runs[0].workload.name}, {stratum}, on {runs[0].engine}")
         for stratum, runs in by_stratum.items()
     ]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from andes_engine.errors import CapacityError
-from andes_engine.step_time import StepTime
+from andes_engine.step_time import StepTime, preset
 
 
 class EngineView(NamedTuple):
@@ -26,7 +26,7 @@ class EngineConfig:
 
     Args:
         name: For records.
-        step_time: Iteration-time model (`step_time.preset` gives published ones).
+        step_time: Iteration-time model; the name of a preset is looked up.
         kv_blocks: KV cache blocks usable by requests.
         block_size_tokens: Tokens per block.
         max_num_seqs: Running sequences at most.
@@ -46,6 +46,7 @@ class EngineConfig:
     max_model_len_tokens: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "step_time", _model(self.step_time))
         for field in ("kv_blocks", "block_size_tokens", "max_num_seqs", "max_batched_tokens"):
             value = getattr(self, field)
             if not (value >= 1 and float(value).is_integer()):
@@ -73,3 +74,7 @@ class EngineConfig:
         return EngineView(
             now_s, free_blocks, self.kv_blocks, self.block_size_tokens, self.max_num_seqs, self.max_batched_tokens
         )
+
+
+def _model(given: Any) -> StepTime:
+    return preset(given) if isinstance(given, str) else given

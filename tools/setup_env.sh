@@ -110,6 +110,8 @@ print("  " + ", ".join([f"Python {platform.python_version()}", *found]))
 PY
 }
 
+compile_core() { "$venv/bin/python" -m andes_engine.sim.warm_up; }
+
 check_python
 choose_flavour
 echo "Setting up $venv (vLLM: $flavour); details go to $log"
@@ -118,4 +120,6 @@ make_venv
 install_project
 [ $cpu_torch = no ] || drop_broken_media
 report_versions
+phase "compiling the scheduling core and the simulator" compile_core ||
+  die_with_log "the compiled parts do not build" "See the lines above."
 echo "Ready after $SECONDS s."
