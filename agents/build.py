@@ -62,9 +62,7 @@ def validation_scenarios(config: TrainConfig) -> list[Scenario]:
     return [
         Scenario(f"{traffic.name}, {stratum}", workload)
         for traffic in (config.workload, *config.more_workloads.values())
-        for stratum, workload in _drawn(
-            config.engine, traffic, settings.eval_loads, settings.eval_seeds, "validation"
-        )
+        for stratum, workload in _drawn(config.engine, traffic, settings.eval_loads, settings.eval_seeds, "validation")
     ]
 
 

@@ -52,7 +52,9 @@ def compare(config: CompareConfig) -> CompareResult:
     with tracking(config.tracking, run.path, plain(config), run.path.name) as tracker:
         outcomes = evaluate(config.engine, scenarios, contenders, config.workers, progress=True)
         found = tuple(differences(outcomes, config.references, config.metrics, config.seed))
-        grids = (*_tables(outcomes), difference_grid(found, "Paired differences"))
+        traffic = Path(config.trace).stem if config.trace else config.workload.name
+        title = f"Paired differences: {traffic} at loads {', '.join(f'{load:g}' for load in config.loads)}, {config.engine.name}"
+        grids = (*_tables(outcomes), difference_grid(found, title))
         run.write_results({"runs": _runs(outcomes), "differences": found})
         figures = _figures(run, outcomes)
         report = write_report(

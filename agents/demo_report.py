@@ -34,8 +34,9 @@ def write_demo_report(
     from agents.demo import live_sentences
 
     said = live_sentences(live) if live else []
-    for result in compared:
-        said += sentences(result.differences, "qoe_mean")
+    for traffic, result in zip(("bursts", "the trace"), compared, strict=False):
+        mine = [entry for entry in result.differences if entry.candidate != "fcfs"]
+        said += [f"Simulated, {traffic}: {sentence}" for sentence in sentences(mine, "qoe_mean")]
     figures = [*(_live_figures(live) if live else []), *compared[0].figures, _curve(trained)]
     for entry in figures:
         save(entry.figure, folder / "figures" / entry.title.lower().replace(" ", "_"))

@@ -8,10 +8,10 @@ during the stall it causes. The walk stops at the first refusal.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
+from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision, missing_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests
@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled
 def admit_newcomers(
     table: Requests,
     rows: IntArray,
@@ -68,7 +68,7 @@ def admit_newcomers(
         _admit_one(rows, running, by_priority, plan)
 
 
-@njit(cache=True)
+@compiled
 def _admit_one(rows: IntArray, running: int, by_priority: IntArray, plan: Decision) -> None:
     """Progress guarantee: an engine with nothing running opens its first waiting request."""
     for position in by_priority:
@@ -78,7 +78,7 @@ def _admit_one(rows: IntArray, running: int, by_priority: IntArray, plan: Decisi
             return
 
 
-@njit(cache=True)
+@compiled
 def _make_room(
     table: Requests,
     rows: IntArray,
@@ -133,7 +133,7 @@ def _make_room(
     return 0, 0, 0
 
 
-@njit(cache=True)
+@compiled
 def _release(rows: IntArray, running: int, start: int, victims: int, plan: Decision) -> None:
     """Take back victims that were only tried."""
     for position in range(running):
@@ -142,7 +142,7 @@ def _release(rows: IntArray, running: int, start: int, victims: int, plan: Decis
                 plan.victim[position] = False
 
 
-@njit(cache=True)
+@compiled
 def _stall_loss(
     table: Requests,
     rows: IntArray,

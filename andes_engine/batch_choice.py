@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
+from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import Decision, blocks_wanted, missing_tokens
 from andes_engine.engine import EngineView
 from andes_engine.knapsack import largest_batch, pack
@@ -21,7 +21,7 @@ _BATCH_SIZES = 4
 """Batch sizes tried between B_min and B_max, geometrically spaced."""
 
 
-@njit(cache=True)
+@compiled
 def choose_batch(
     table: Requests,
     rows: IntArray,
@@ -65,7 +65,7 @@ def choose_batch(
     return order
 
 
-@njit(cache=True)
+@compiled
 def _largest_batch_within_pace(step_time: FloatArray, mean_context: float, strictest_s: float, b_max: int) -> int:
     """B_min of Andes: the largest batch that still generates faster than the strictest user reads; at least 1."""
     per_seq_s = step_time[1] + step_time[2] * mean_context
@@ -74,7 +74,7 @@ def _largest_batch_within_pace(step_time: FloatArray, mean_context: float, stric
     return min(max(int((strictest_s - step_time[0]) / per_seq_s), 1), b_max)
 
 
-@njit(cache=True)
+@compiled
 def _score_and_sort(
     table: Requests,
     rows: IntArray,
@@ -100,7 +100,7 @@ def _score_and_sort(
     return np.argsort(-plan.priority[: len(rows)], kind="mergesort")
 
 
-@njit(cache=True)
+@compiled
 def _resume_seconds(
     table: Requests, row: int, view: EngineView, step_time: FloatArray, token_latency_s: float
 ) -> float:

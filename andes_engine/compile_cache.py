@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 
@@ -32,6 +34,23 @@ def _source_hash() -> str:
     digest = hashlib.sha256()
     for source in sorted(package.rglob("*.py")):
         name, text = source.relative_to(package).as_posix(), source.read_bytes()
-        if b"njit" in text or name in _CONSTANTS:
+        if b"@compiled" in text or name in _CONSTANTS:
             digest.update(name.encode() + text)
     return digest.hexdigest()[:12]
+
+
+_keep = True
+
+
+def keep_nothing() -> None:
+    """Compile anew in this process, reading no cache: numba keeps its cache as pickles, and a server loads none.
+
+    Only functions defined after this call; call it before importing what they are in.
+    """
+    global _keep
+    _keep = False
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function with numba: no Python objects inside, the lock released, kept on disk unless `keep_nothing`."""
+    return numba.njit(cache=_keep, nogil=True)(function)

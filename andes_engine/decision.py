@@ -11,12 +11,12 @@ theirs by the gate and exceeds what everyone running loses during the stall it c
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.admission import admit_newcomers
 from andes_engine.batch_choice import choose_batch
+from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import (
     GATED,
     N_ORDER,
@@ -39,7 +39,7 @@ NEXT_PLAN_S, GATE_SHUT = range(2)
 """Fields of `rhythm`."""
 
 
-@njit(cache=True)
+@compiled
 def decide(
     table: Requests,
     running: IntArray,
@@ -89,7 +89,7 @@ def decide(
     _order_running(table, rows, len(running), by_priority, plan)
 
 
-@njit(cache=True)
+@compiled
 def _token_budget(table: Requests, running: IntArray, view: EngineView, knobs: FloatArray) -> int:
     decodes = 0
     for row in running:
@@ -98,7 +98,7 @@ def _token_budget(table: Requests, running: IntArray, view: EngineView, knobs: F
     return min(view.max_batched_tokens, decodes + int(round(knobs[kn.PREFILL_TOKENS_PER_STEP])))
 
 
-@njit(cache=True)
+@compiled
 def _contended(
     table: Requests, running: IntArray, waiting: IntArray, view: EngineView, knobs: FloatArray, step_time: FloatArray
 ) -> bool:
@@ -117,7 +117,7 @@ def _contended(
     return step_seconds(step_time, 0, live, context, 0) > strictest_s
 
 
-@njit(cache=True)
+@compiled
 def _order_running(table: Requests, rows: IntArray, running: int, by_priority: IntArray, plan: Decision) -> None:
     """Decodes by falling priority, then prefills: budget goes to readers first, and vLLM's emergency victim is the last."""
     count = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from andes_engine.compile_cache import compiled
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests, context_tokens
 
@@ -36,7 +36,7 @@ class Decision(NamedTuple):
     victim: BoolArray
 
 
-@njit(cache=True)
+@compiled
 def empty_decision(max_num_seqs: int, rows: int) -> Decision:
     """Buffers for a decision over at most `rows` live requests."""
     return Decision(
@@ -53,19 +53,19 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
     )
 
 
-@njit(cache=True)
+@compiled
 def blocks_for(tokens: int, block_size_tokens: int) -> int:
     """KV blocks that hold `tokens`."""
     return (tokens + block_size_tokens - 1) // block_size_tokens
 
 
-@njit(cache=True)
+@compiled
 def blocks_wanted(table: Requests, row: int, view: EngineView) -> int:
     """Blocks for the sequence as it is plus one to grow into, so that vLLM need not preempt by itself soon."""
     return blocks_for(context_tokens(table, row), view.block_size_tokens) + 1
 
 
-@njit(cache=True)
+@compiled
 def missing_tokens(table: Requests, row: int) -> int:
     """Tokens whose KV must be computed before the next token comes out."""
     return max(context_tokens(table, row) - table.computed_tokens[row], 1)

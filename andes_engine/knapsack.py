@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from andes_engine.compile_cache import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
-@njit(cache=True)
+@compiled
 def pack(
     order: IntArray, gain: FloatArray, weight_blocks: IntArray, capacity_blocks: int, max_batch: int, chosen: BoolArray
 ) -> float:
@@ -43,7 +44,7 @@ def pack(
     return total
 
 
-@njit(cache=True)
+@compiled
 def largest_batch(weight_blocks: IntArray, capacity_blocks: int, max_batch: int) -> int:
     """B_max of Andes: how many requests fit when the shortest contexts go first."""
     count = 0

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
+from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import blocks_wanted, missing_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests, context_tokens, next_due_s, qoe_so_far
@@ -67,7 +67,7 @@ FEATURES: tuple[Feature, ...] = (
 OBSERVATION_SIZE = len(FEATURES)
 
 
-@njit(cache=True)
+@compiled
 def observe(
     table: Requests,
     running: IntArray,
@@ -110,7 +110,7 @@ def observe(
         out[index] = min(max(out[index], -BOUND), BOUND)
 
 
-@njit(cache=True)
+@compiled
 def _observe_group(
     table: Requests,
     rows: IntArray,
@@ -136,7 +136,7 @@ def _observe_group(
             out[unseen] += share
 
 
-@njit(cache=True)
+@compiled
 def _observe_live(
     table: Requests,
     running: IntArray,
@@ -162,7 +162,7 @@ def _observe_live(
     out[14] = preempted
 
 
-@njit(cache=True)
+@compiled
 def _observe_load(
     table: Requests,
     running: IntArray,
@@ -196,7 +196,7 @@ def _observe_load(
         out[23] = np.log2(1.0 + emitted / count) / 12.0
 
 
-@njit(cache=True)
+@compiled
 def _observe_recent(recent: IntArray, elapsed_s: float, out: NDArray[np.float32]) -> None:
     """Flow since the last decision."""
     arrived, finished = recent[ct.ARRIVED], recent[ct.FINISHED]

@@ -11,9 +11,9 @@ older forms are here for comparison with published numbers only: they can be rai
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from andes_engine.compile_cache import compiled
 from andes_engine.errors import InvalidTimelineError
 
 FloatArray = NDArray[np.float64]
@@ -90,7 +90,7 @@ def _one_minus_share(gap_s: float, tokens: int, end_s: float, ttft_s: float, lat
     return min(1.0, 1.0 - gap_s / expected_area)
 
 
-@njit(cache=True)
+@compiled
 def qoe_from_lag(tokens: int, lag_sum_s: float, latency_s: float) -> float:
     """Headline QoE from its sufficient statistics: token count, sum of lags (s), reader's pace (s per token)."""
     if tokens == 0:

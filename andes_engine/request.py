@@ -7,9 +7,9 @@ All times are on the engine's clock, in seconds. The output length is not here: 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from andes_engine.compile_cache import compiled
 from andes_engine.qoe import NEVER_DELIVERED, qoe_from_lag
 
 FloatArray = NDArray[np.float64]
@@ -57,7 +57,7 @@ def clear_rows(table: Requests, rows: int | slice | IntArray = slice(None)) -> N
     table["last_token_s"][..., rows] = np.nan
 
 
-@njit(cache=True)
+@compiled
 def deliver(table: Requests, row: int, now_s: float) -> None:
     """Account one token delivered at `now_s`: O(1), the incremental form of `qoe.headline_qoe`."""
     index = table.emitted_tokens[row]
@@ -70,26 +70,26 @@ def deliver(table: Requests, row: int, now_s: float) -> None:
     table.last_token_s[row] = now_s
 
 
-@njit(cache=True)
+@compiled
 def qoe_so_far(table: Requests, row: int) -> float:
     """Headline QoE over the tokens delivered so far; 1 before the first."""
     return qoe_from_lag(table.emitted_tokens[row], table.lag_sum_s[row], table.latency_s[row])
 
 
-@njit(cache=True)
+@compiled
 def next_due_s(table: Requests, row: int) -> float:
     """When the reader runs out: the next token costs no further lag if delivered before this time (engine clock, s)."""
     expected_s = table.arrival_s[row] + table.ttft_s[row] + table.emitted_tokens[row] * table.latency_s[row]
     return expected_s + max(table.lateness_s[row], 0.0)
 
 
-@njit(cache=True)
+@compiled
 def context_tokens(table: Requests, row: int) -> int:
     """Length of the sequence, prompt plus generated tokens: the KV it needs to go on."""
     return table.prompt_tokens[row] + table.emitted_tokens[row]
 
 
-@njit(cache=True)
+@compiled
 def best_case_qoe(table: Requests, row: int, output_tokens: int, now_s: float) -> float:
     """Upper bound of the final QoE: every missing token delivered right now.
 

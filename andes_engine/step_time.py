@@ -13,10 +13,10 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from andes_engine.compile_cache import compiled
 from andes_engine.errors import AndesError, UnknownNameError
 
 FloatArray = NDArray[np.float64]
@@ -71,7 +71,7 @@ class FitReport:
     r_squared: float
 
 
-@njit(cache=True)
+@compiled
 def step_seconds(
     coefficients: FloatArray, prefill_tokens: int, decode_seqs: int, context: int, sum_sq_prefill: int
 ) -> float:
@@ -82,7 +82,7 @@ def step_seconds(
     return k[3] + k[4] * prefill_tokens + k[5] * decode_seqs + k[6] * context + k[7] * sum_sq_prefill
 
 
-@njit(cache=True)
+@compiled
 def prefill_seconds(coefficients: FloatArray, tokens: int, chunk_tokens: int) -> float:
     """Time to prefill `tokens` alone in chunks of `chunk_tokens`, s: what (re)starting a request costs the engine."""
     chunks = (tokens + chunk_tokens - 1) // chunk_tokens

@@ -13,15 +13,15 @@ at 1 the gain is the plain difference of headline QoE, which favours requests th
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from andes_engine.compile_cache import compiled
 from andes_engine.request import Requests, next_due_s
 
 FloatArray = NDArray[np.float64]
 
 
-@njit(cache=True)
+@compiled
 def delay_cost(
     table: Requests,
     row: int,
@@ -59,7 +59,7 @@ def delay_cost(
     return whole_s / served_s - whole_s / (served_s + added_s)
 
 
-@njit(cache=True)
+@compiled
 def mean_overdue(first_s: float, drift_s: float, tokens: float) -> float:
     """Mean over `tokens` tokens of how overdue each is, when the first is `first_s` overdue and each next `drift_s` more.
 

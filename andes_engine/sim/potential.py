@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from andes_engine.compile_cache import compiled
 from andes_engine.request import best_case_qoe
 from andes_engine.sim import state as st
 from andes_engine.sim.state import Engines, one
@@ -13,7 +13,7 @@ from andes_engine.sim.state import Engines, one
 FloatArray = NDArray[np.float64]
 
 
-@njit(cache=True)
+@compiled
 def best_case_qoe_of(engine: Engines) -> FloatArray:
     """Each request's QoE if all its missing tokens came now; 1 before arrival. Shape (rows,)."""
     values = np.ones(engine.waiting.shape[0])
@@ -22,7 +22,7 @@ def best_case_qoe_of(engine: Engines) -> FloatArray:
     return values
 
 
-@njit(cache=True)
+@compiled
 def potentials_of(engines: Engines) -> FloatArray:
     """Sum of best-case QoE over each engine's workload. Shape (engines,)."""
     totals = np.zeros(engines.now_s.shape[0])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from andes_engine.compile_cache import compiled
 from andes_engine.counters import COUNTER_COUNT
 from andes_engine.engine import EngineConfig, EngineView
 from andes_engine.knobs import KNOB_COUNT
@@ -69,7 +69,7 @@ def limits_of(engine: EngineConfig) -> tuple[int, int, int, int, int]:
     return engine.kv_blocks, engine.block_size_tokens, engine.max_num_seqs, engine.max_batched_tokens, 0
 
 
-@njit(cache=True)
+@compiled
 def one(engines: Engines, index: int) -> Engines:
     """View of one engine: the same arrays without the leading axis."""
     return Engines(
@@ -90,7 +90,7 @@ def one(engines: Engines, index: int) -> Engines:
     )
 
 
-@njit(cache=True)
+@compiled
 def view_of(engine: Engines) -> EngineView:
     """State and limits of one engine, as a decision sees them."""
     limits = engine.limits

@@ -9,10 +9,10 @@ would fit (`scheduler_reserve_full_isl`). Prefix caching is not modelled here.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
+from andes_engine.compile_cache import compiled
 from andes_engine.decision import decide
 from andes_engine.decision_buffers import (
     GATED,
@@ -35,7 +35,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def advance_all(engines: Engines, until_s: FloatArray) -> None:
     """Run every engine until its time in `until_s`, or until it has drained. Shape (engines,)."""
     plan = empty_decision(engines.running.shape[1], engines.waiting.shape[1])
@@ -44,7 +44,7 @@ def advance_all(engines: Engines, until_s: FloatArray) -> None:
         advance(one(engines, index), until_s[index], plan, scheduled)
 
 
-@njit(cache=True)
+@compiled
 def advance(engine: Engines, until_s: float, plan: Decision, scheduled: IntArray) -> None:
     """Run one engine: iterations back to back while it has requests, idle otherwise."""
     registers = engine.registers
@@ -58,7 +58,7 @@ def advance(engine: Engines, until_s: float, plan: Decision, scheduled: IntArray
         step(engine, plan, scheduled)
 
 
-@njit(cache=True)
+@compiled
 def step(engine: Engines, plan: Decision, scheduled: IntArray) -> None:
     """One iteration: decide, apply, schedule, let its time pass, deliver its tokens."""
     decide(
@@ -80,7 +80,7 @@ def step(engine: Engines, plan: Decision, scheduled: IntArray) -> None:
     _execute(engine, scheduled)
 
 
-@njit(cache=True)
+@compiled
 def _arrive(engine: Engines) -> None:
     registers = engine.registers
     while (
@@ -93,7 +93,7 @@ def _arrive(engine: Engines) -> None:
         engine.counters[ct.ARRIVED] += 1
 
 
-@njit(cache=True)
+@compiled
 def _apply(engine: Engines, plan: Decision) -> None:
     """Preempt and reorder as planned."""
     head = plan.head
@@ -105,7 +105,7 @@ def _apply(engine: Engines, plan: Decision) -> None:
         engine.running[: head[N_ORDER]] = plan.order[: head[N_ORDER]]
 
 
-@njit(cache=True)
+@compiled
 def _remove(queue: IntArray, registers: IntArray, register: int, row: int) -> None:
     count = registers[register]
     for index in range(count):
@@ -115,7 +115,7 @@ def _remove(queue: IntArray, registers: IntArray, register: int, row: int) -> No
             return
 
 
-@njit(cache=True)
+@compiled
 def _preempt(engine: Engines, row: int) -> None:
     """Free all blocks and put the request at the head of the queue: preemption by recompute."""
     table, registers = engine.table, engine.registers
@@ -130,7 +130,7 @@ def _preempt(engine: Engines, row: int) -> None:
     engine.counters[ct.PREEMPTIONS] += 1
 
 
-@njit(cache=True)
+@compiled
 def _schedule_running(engine: Engines, budget: int, scheduled: IntArray) -> tuple[int, bool]:
     """Give running requests their tokens in list order. Returns the budget left and whether memory ran out."""
     table, registers, running = engine.table, engine.registers, engine.running
@@ -157,7 +157,7 @@ def _schedule_running(engine: Engines, budget: int, scheduled: IntArray) -> tupl
     return budget, emergency
 
 
-@njit(cache=True)
+@compiled
 def _schedule_waiting(engine: Engines, plan: Decision, budget: int, scheduled: IntArray) -> None:
     """Admit requests from the plan, or in queue order, until the first that does not fit."""
     registers = engine.registers
@@ -177,7 +177,7 @@ def _schedule_waiting(engine: Engines, plan: Decision, budget: int, scheduled: I
     _drop_admitted(engine, plan, taken)
 
 
-@njit(cache=True)
+@compiled
 def _admit(engine: Engines, row: int, budget: int, reserve_blocks: int) -> int:
     """Start a request if its whole sequence would fit; returns the tokens scheduled, 0 if it does not fit."""
     table, registers = engine.table, engine.registers
@@ -192,7 +192,7 @@ def _admit(engine: Engines, row: int, budget: int, reserve_blocks: int) -> int:
     return tokens
 
 
-@njit(cache=True)
+@compiled
 def _drop_admitted(engine: Engines, plan: Decision, taken: int) -> None:
     """Take the admitted requests off the queue."""
     registers = engine.registers
@@ -205,7 +205,7 @@ def _drop_admitted(engine: Engines, plan: Decision, taken: int) -> None:
     registers[st.R_WAITING] = count - taken
 
 
-@njit(cache=True)
+@compiled
 def _execute(engine: Engines, scheduled: IntArray) -> None:
     """Let the iteration's time pass, then deliver a token to each request whose KV is complete."""
     table, registers = engine.table, engine.registers
@@ -236,7 +236,7 @@ def _execute(engine: Engines, scheduled: IntArray) -> None:
     registers[st.R_RUNNING] = kept
 
 
-@njit(cache=True)
+@compiled
 def _emit(engine: Engines, row: int) -> None:
     table = engine.table
     now_s = engine.now_s[0]

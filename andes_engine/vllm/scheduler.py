@@ -18,6 +18,7 @@ adapter.require_vllm()
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler  # noqa: E402 - after the check, whose message is better
 from vllm.v1.core.sched.scheduler import Scheduler  # noqa: E402
 
+from andes_engine.compile_cache import keep_nothing  # noqa: E402
 from andes_engine.vllm.contract import Clock, Plan, PlannerLike, RunningView, WaitingView  # noqa: E402
 from andes_engine.vllm.cooldown import Cooldown  # noqa: E402
 from andes_engine.vllm.features import check_features  # noqa: E402
@@ -232,6 +233,7 @@ def planner_from_config(vllm_config: Any, scheduler: Any) -> PlannerLike | None:
         raise ValueError(f'additional_config["andes"] must be a mapping, got {type(section).__name__}: {section!r}')
     if not section.get("enabled", True):
         return None
+    keep_nothing()
     from andes_engine.planner import Planner  # not needed where a planner is injected
 
     rest = {key: value for key, value in section.items() if key != "enabled"}
