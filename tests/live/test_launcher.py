@@ -16,6 +16,7 @@ import pytest
 
 from andes_engine.vllm.launcher import with_local_address
 from andes_engine.vllm.local_model import ModelShape, build_local_model
+from tests.engine.test_policy import make_bundle
 from tests.live.stubs import NEEDS_VLLM
 
 START_LIMIT_S = 300.0
@@ -42,7 +43,7 @@ def server(tmp_path: Path) -> Iterator[int]:
     command += ["--load-format", "dummy", "--dtype", "float32", "--enforce-eager", "--max-model-len", "512"]
     command += ["--block-size", "32", "--num-gpu-blocks-override", "64", "--max-num-seqs", "16"]
     command += ["--scheduler-cls", "andes_engine.vllm.AndesScheduler"]
-    command += ["--additional-config", json.dumps({"andes": {"scheduler": "andes"}})]
+    command += ["--additional-config", json.dumps({"andes": {"policy": str(make_bundle().save(tmp_path / "bundle"))}})]
     environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     with (tmp_path / "server.log").open("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment | server_environment())

@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from andes_engine.report.provenance import provenance
 from andes_engine.report.tables import compare, comparison_grid
 from andes_engine.report.timelines import token_timelines
 
+OFFLINE = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
@@ -112,13 +114,15 @@ def chromium() -> str:
     found = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
     )
+    if not found and os.environ.get("CI"):
+        pytest.fail("CI must run the page tests: .ci/run installs Debian's chromium")
     if not found:
         pytest.skip("no chromium or chrome on PATH; apt-get install chromium to run this test")
     return found
 
 
 def run_chromium(chromium: str, page: Path, *options: str) -> str:
-    quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0")
+    quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0", *OFFLINE)
     profile = f"--user-data-dir={page.parent / 'profile'}"
     words = [chromium, *quiet, profile, *options, page.resolve().as_uri()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)

@@ -1,0 +1,47 @@
+"""What the README tells a reader to type works. Running each step for real is in tests/scripts and tests/live."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.update_readme import PICTURES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"python -m (scripts\.\w+)([^\n`]*)", README)
+
+
+@pytest.mark.parametrize(("module", "arguments"), COMMANDS, ids=[" ".join(pair) for pair in COMMANDS])
+def test_every_script_call_is_a_valid_configuration(module: str, arguments: str) -> None:
+    if module == "scripts.update_readme":
+        return  # no Hydra; run in tests/scripts/test_demo.py
+    command = [sys.executable, "-m", module, *shlex.split(arguments, comments=True), "--cfg", "job"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_names_the_four_steps() -> None:
+    assert {module for module, _ in COMMANDS} >= {f"scripts.{name}" for name in ("train", "compare", "export", "serve")}
+
+
+def test_python_examples_run() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert blocks
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_make_targets_and_files_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"make ([a-z][a-z-]+)", README)):
+        assert f"\n{target}:" in makefile, target
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
+    assert all((ROOT / "docs" / name).is_file() for name in PICTURES)
