@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One tunable. `log` knobs are searched and acted upon on a logarithmic scale."""
+    """One tunable. `log` knobs are searched and acted upon on a logarithmic scale; counts round, so 0.25 of them is none."""
 
     name: str
     unit: str
@@ -47,7 +47,7 @@ KNOBS: tuple[Knob, ...] = (
         True,
         "preemptions after which a request is left alone (v1: P)",
     ),
-    Knob("preemption_budget", "preemptions", 0.25, 64.0, 16.0, True, "victims per plan; below 0.5 there are none"),
+    Knob("preemption_budget", "preemptions", 0.25, 64.0, 1.0, True, "victims per plan (the paper states none)"),
     Knob(
         "prefill_tokens_per_step", "tokens", 32.0, 8192.0, 8192.0, True, "prefill tokens per iteration besides decodes"
     ),

@@ -179,8 +179,8 @@ def test_learning_finds_the_better_direction(train_config: TrainFor) -> None:
         "agent.learning_rate=0.01",
         "agent.batch_size=128",
         "agent.gamma=0.9",
-        "train.steps=4096",
-        "train.eval_every=2048",
+        "train.steps=8192",
+        "train.eval_every=4096",
     )
     result = train(config)
     assert result.best.gain > 0.02

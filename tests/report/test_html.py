@@ -14,7 +14,13 @@ from andes_engine.report.provenance import provenance
 from andes_engine.report.tables import compare, comparison_grid
 from andes_engine.report.timelines import token_timelines
 
-OFFLINE = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+OFFLINE = (
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 

@@ -16,7 +16,7 @@ from scripts import update_readme
 ROOT = Path(__file__).parents[2]
 needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: pip install 'andes-rl[cpu]'")
 SMALL = [
-    "train=[experiment=debug,tracking=none,train.steps=64]",
+    'train=["experiment=debug","tracking=none","train.steps=64"]',
     'compare=["engine=cpu_tiny","workload=tiny","workload.duration_s=5","loads=[1.2]","seeds=2","references=[andes]","workers=1"]',
     "trace_requests=40",
 ]
