@@ -103,6 +103,7 @@ class Demo:
             *self.config.compare,
             "workload=trace",
             "workload.rescale=true",
+            "workload.duration_s=null",
             f"workload.requests={self.config.trace_requests}",
         ]
         made = _composed(CompareConfig, "compare", overrides, self._at("compare_trace"), trace=self.config.trace)

@@ -105,7 +105,8 @@ class Planner:
         model = config.step_time if isinstance(config.step_time, StepTime) else preset(config.step_time)
         self._step_time = model.vector
         self._table = RequestTable()
-        self._decision: Decision = empty_decision(shape.max_num_seqs, 256)
+        # not the compiled form: numba hands a named tuple back to Python through an in-memory pickle of its class
+        self._decision: Decision = empty_decision.py_func(shape.max_num_seqs, 256)
         self._rhythm = np.zeros(2)
         self._observation = np.zeros(OBSERVATION_SIZE, dtype=np.float32)
         self._observed_at_s: float | None = None
@@ -217,7 +218,7 @@ class Planner:
 
     def _fit_buffers(self, live: int) -> None:
         if live > len(self._decision.admit):
-            self._decision = empty_decision(self.shape.max_num_seqs, 2 * live)
+            self._decision = empty_decision.py_func(self.shape.max_num_seqs, 2 * live)
 
     def _to_plan(self) -> Plan:
         decision, name = self._decision, self._table.name
