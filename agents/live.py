@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from numpy.random import SeedSequence
 from tqdm import tqdm
 
@@ -84,8 +85,6 @@ def _run(runner: LiveRunner, burst: Workload, contender: Contender) -> RunRecord
 
 def throughput_lost(live: Sequence[RunRecord], candidate: str, reference: str) -> float:
     """Median over bursts of the share of the reference's tokens/s that the candidate lost."""
-    import numpy as np
-
     rates: dict[tuple[str, str], float] = {
         (run.scheduler, run.workload.fingerprint): run.emitted_tokens.sum() / run.duration_s for run in live
     }

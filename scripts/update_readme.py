@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -22,10 +23,25 @@ def results_text(runs: list[Path]) -> str:
         parts.append((run / "table.md").read_text(encoding="utf-8").strip())
         results = json.loads((run / "results.json").read_text(encoding="utf-8"))
         commit = json.loads((run / "versions.json").read_text(encoding="utf-8"))["commit"]
+        parts += live_lines(results.get("live", {}).get("live", []))
         seconds = results.get("seconds", {})
         took = "; ".join(f"{part} {value:.0f} s" for part, value in seconds.items())
         parts.append(f"Made at commit `{commit}`" + (f" in {sum(seconds.values()):.0f} s: {took}." if took else "."))
     return "\n\n".join(parts)
+
+
+def live_lines(runs: list[dict[str, Any]]) -> list[str]:
+    """Each scheduler against FCFS on live vLLM, burst by burst; the runs of a burst stand together."""
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        by_name.setdefault(run["scheduler"], []).append(run)
+    fcfs = by_name.pop("fcfs", [])
+    lines = []
+    for name, mine in by_name.items():
+        gain = ", ".join(f"{a['qoe_mean'] - b['qoe_mean']:+.3f}" for a, b in zip(mine, fcfs, strict=True))
+        lost = ", ".join(f"{1 - a['tokens_per_s'] / b['tokens_per_s']:.0%}" for a, b in zip(mine, fcfs, strict=True))
+        lines.append(f"Live, {name} against FCFS, burst by burst: mean QoE {gain}; throughput lost {lost}.")
+    return lines
 
 
 def replaced(readme: str, text: str) -> str:
