@@ -187,7 +187,10 @@ def _readme_grids(compared: Sequence[CompareResult], live: LiveResult | None) ->
 
 
 def _composed(kind: Any, name: str, overrides: list[str], run_dir: Path, **more: object) -> Any:
-    """A configuration of another script, composed as that script would."""
+    """A configuration of another script, composed as that script would.
+
+    `agents.cli.compose` is for outside a Hydra job; inside one, where this runs, its own initialisation gets in the way.
+    """
     from hydra import compose
     from omegaconf import OmegaConf
 

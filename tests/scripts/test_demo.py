@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scripts import update_readme
+from tests.live.stubs import NEEDS_VLLM
 
 ROOT = Path(__file__).parents[2]
-needs_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: pip install 'andes-rl[cpu]'")
 SMALL = [
     'train=["experiment=debug","tracking=none","train.steps=64"]',
     'compare=["engine=cpu_tiny","workload=tiny","workload.duration_s=5","loads=[1.2]","seeds=2","references=[andes]","workers=1"]',
@@ -45,7 +44,7 @@ def small_trace(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.live
-@needs_vllm
+@NEEDS_VLLM[1]
 def test_demo_end_to_end(tmp_path: Path, small_trace: Path) -> None:
     run = tmp_path / "demo"
     live = ["live.duration_s=2.0", "live.load=2.0"]
@@ -93,7 +92,7 @@ def test_readme_without_markers_is_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.live
-@needs_vllm
+@NEEDS_VLLM[1]
 def test_live_benefit_script(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scripts.live_benefit", f"run_dir={tmp_path / 'lb'}", "live.bursts=1"]
     done = subprocess.run(
