@@ -1,0 +1,177 @@
+"""Output lengths learned online: a life table of finished requests for each class of prompt lengths.
+
+Bins of emitted tokens are log-spaced, so a table of 64 covers 1 to 131,072 tokens. Each counts the requests that entered it and
+those that ended in it; the ratio is the hazard. Expected remaining tokens follow from the last bin backwards,
+``R_b = q_b (w_b + 1) / 2 + (1 - q_b)(w_b + R_{b+1})`` with hazard ``q_b`` and width ``w_b``. Inside a bin, ends are taken as
+equally likely at each of its tokens, as actuaries do, which makes every answer the conditional expectation of one distribution.
+The price is a bin's width, at most a quarter of the length: where all outputs end at one token, half of it is the error at most.
+
+Everything a server needs is here and nothing it cannot know: it learns from requests that are over. After a shift to longer
+outputs it therefore sees the short ones first, and is low until the long ones end.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine.compile_cache import compiled
+from andes_engine.errors import AndesError
+
+FloatArray = NDArray[np.float64]
+
+MAX_TOKENS = 131_072
+"""Outputs are counted up to here, tokens; beyond, the prior answers."""
+
+PROMPT_CLASSES = 10
+"""Classes of prompt length, a factor of two each: below 64 tokens, 64 to 127, ..., from 16,384."""
+
+PRIOR_MEAN_TOKENS = 332.0
+"""Mean output of single-turn ShareGPT in the traces of Andes (arXiv 2404.16283): what is expected before any data."""
+
+HALF_LIFE_REQUESTS = 512.0
+"""Finished requests after which an observation counts half. About 740 requests then carry the estimate."""
+
+_SMALLEST_CLASS = 6  # prompts with fewer bits than this share the first class
+_PARTS = 4  # bins for each doubling of the output length
+_BINS = 64
+_PRIOR_WEIGHT = 2.0  # requests that the prior is worth
+_BACKOFF_WEIGHT = 4.0  # requests that all classes together are worth to one class
+_SOMEBODY = 1e-200  # of them are in a bin nobody reaches, whose hazard is then the one backed off to
+_REFRESH_REQUESTS = 8  # requests between two refreshes of the expectations
+
+# One flat array: three numbers, then `entered` and `ended` for all requests and for each class, then for each class and bin the
+# hazard and the expectation at its end, side by side because a query reads both.
+_DECAY, _PRIOR_MEAN, _UNSEEN, _COUNTS = 0, 1, 2, 3
+_ROW = 2 * _BINS
+_EXPECTATIONS = _COUNTS + (1 + PROMPT_CLASSES) * _ROW
+STATE_SIZE = _EXPECTATIONS + PROMPT_CLASSES * _ROW
+"""Length of a state."""
+
+
+def hazard_state(
+    prior_mean_tokens: float = PRIOR_MEAN_TOKENS, half_life_requests: float = HALF_LIFE_REQUESTS
+) -> FloatArray:
+    """A state that has seen nothing: outputs are about geometric with the prior mean, whatever the prompt.
+
+    Args:
+        prior_mean_tokens: Mean output before any data, tokens, >= 1.
+        half_life_requests: Finished requests after which one counts half, > 0; `inf` never forgets.
+
+    Returns:
+        State for `observe_finish` and `hazard_remaining`. Shape (`STATE_SIZE`,).
+
+    Raises:
+        AndesError: If a value is out of range.
+    """
+    if not 1.0 <= prior_mean_tokens <= MAX_TOKENS:
+        raise AndesError(f"prior_mean_tokens = {prior_mean_tokens} must be between 1 and {MAX_TOKENS} tokens")
+    if not half_life_requests > 0.0:
+        raise AndesError(f"half_life_requests = {half_life_requests} must be > 0; use inf to never forget")
+    state = np.zeros(STATE_SIZE)
+    state[_DECAY] = 0.5 ** (1.0 / half_life_requests)
+    state[_PRIOR_MEAN] = prior_mean_tokens
+    _refresh(state)
+    return state
+
+
+@compiled
+def observe_finish(state: FloatArray, prompt_tokens: int, output_tokens: int) -> None:
+    """Learn from a request that ended by itself after `output_tokens` >= 1 tokens. O(bins)."""
+    _observe(state, prompt_tokens, output_tokens - 1, 1.0)
+
+
+@compiled
+def observe_censored(state: FloatArray, prompt_tokens: int, emitted_tokens: int) -> None:
+    """Learn from a request that was cut off, by its client say: it is known only to be longer than `emitted_tokens`."""
+    _observe(state, prompt_tokens, emitted_tokens, 0.0)
+
+
+@compiled
+def hazard_remaining(state: FloatArray, prompt_tokens: int, emitted_tokens: int) -> float:
+    """Expected tokens still to come, given that `emitted_tokens` came and the request goes on; O(1).
+
+    Args:
+        state: What has been learned.
+        prompt_tokens: Prompt length.
+        emitted_tokens: Tokens so far, >= 0.
+
+    Returns:
+        Tokens, >= 1 and finite. `emitted_tokens` plus this never falls as tokens come.
+    """
+    if emitted_tokens >= MAX_TOKENS:
+        return state[_PRIOR_MEAN]
+    bin_, start, width = _bin_of(emitted_tokens)
+    at = _EXPECTATIONS + _prompt_class(prompt_tokens) * _ROW + 2 * bin_
+    hazard, after = state[at], state[at + 1]
+    left = width - (emitted_tokens - start)
+    ending = hazard * left / width
+    return (ending * (left + 1) / 2.0 + (1.0 - hazard) * (left + after)) / (ending + 1.0 - hazard)
+
+
+@compiled
+def _bin_of(tokens: int) -> tuple[int, int, int]:
+    """Bin of a token count, with its first count and its width: 0, 1, ..., 8, 10, 12, 14, 16, 20, ..."""
+    if tokens < 2 * _PARTS:
+        return tokens, tokens, 1
+    doublings = math.frexp(float(tokens))[1] - 3  # exact, unlike a logarithm
+    part = tokens >> doublings
+    return _PARTS * doublings + part, part << doublings, 1 << doublings
+
+
+@compiled
+def _prompt_class(prompt_tokens: int) -> int:
+    bits = math.frexp(float(prompt_tokens))[1]
+    return min(max(bits - _SMALLEST_CLASS, 0), PROMPT_CLASSES - 1)
+
+
+@compiled
+def _observe(state: FloatArray, prompt_tokens: int, last: int, ended: float) -> None:
+    """Count a request that entered every bin up to the one of `last`, in its class and in all classes together."""
+    last_bin = _bin_of(min(max(last, 0), MAX_TOKENS - 1))[0]
+    decay = state[_DECAY]
+    for row in (0, 1 + _prompt_class(prompt_tokens)):
+        at = _COUNTS + row * _ROW
+        for place in range(at, at + _ROW):
+            state[place] *= decay
+        for bin_ in range(last_bin + 1):
+            state[at + bin_] += 1.0
+        state[at + _BINS + last_bin] += ended
+    state[_UNSEEN] += 1.0
+    if state[_UNSEEN] >= _REFRESH_REQUESTS:
+        _refresh(state)
+
+
+@compiled
+def _refresh(state: FloatArray) -> None:
+    """Recompute hazards and expectations of every class: its own counts, backed off to all classes, these to the prior."""
+    state[_UNSEEN] = 0.0
+    reach, common = np.empty(_BINS), np.empty(_BINS)  # of all classes: share that enters each bin, and hazard in it
+    going_on, prior_reach, common_reach = 1.0 - 1.0 / state[_PRIOR_MEAN], 1.0, 1.0
+    for bin_ in range(_BINS):
+        prior_hazard = 1.0 - going_on ** _width(bin_)
+        common[bin_] = _shrunk(state, _COUNTS + bin_, prior_hazard, _PRIOR_WEIGHT * prior_reach)
+        reach[bin_] = common_reach
+        prior_reach, common_reach = prior_reach * (1.0 - prior_hazard), common_reach * (1.0 - common[bin_])
+    for class_ in range(PROMPT_CLASSES):
+        own, to = _COUNTS + (1 + class_) * _ROW, _EXPECTATIONS + class_ * _ROW
+        remaining = state[_PRIOR_MEAN]
+        for bin_ in range(_BINS - 1, -1, -1):
+            hazard, width = _shrunk(state, own + bin_, common[bin_], _BACKOFF_WEIGHT * reach[bin_]), _width(bin_)
+            state[to + 2 * bin_], state[to + 2 * bin_ + 1] = hazard, remaining
+            remaining = hazard * (width + 1) / 2.0 + (1.0 - hazard) * (width + remaining)
+
+
+@compiled
+def _width(bin_: int) -> int:
+    """Token counts in a bin."""
+    return 1 << max(bin_ // _PARTS - 1, 0)
+
+
+@compiled
+def _shrunk(state: FloatArray, at: int, towards: float, weight: float) -> float:
+    """Hazard of a bin, as if `weight` more requests with hazard `towards` had entered it."""
+    weight = max(weight, _SOMEBODY)
+    return (state[at + _BINS] + weight * towards) / (state[at] + weight)
