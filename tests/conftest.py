@@ -28,9 +28,23 @@ def overload() -> Workload:
     return make_workload(seed=3, requests=600, rate=20.0, mean_prompt=700)
 
 
+def _recorded(name: str) -> Path:
+    path = TRACES / name
+    if not path.is_file():
+        pytest.skip(f"the recorded trace {name} is not here (../shared/traces)")
+    return path
+
+
 @pytest.fixture
 def real_trace() -> Path:
-    path = TRACES / "azure_conv_2023.csv"
-    if not path.is_file():
-        pytest.skip("the recorded Azure conversation trace is not here (../shared/traces)")
-    return path
+    return _recorded("azure_conv_2023.csv")
+
+
+@pytest.fixture
+def mooncake_trace() -> Path:
+    return _recorded("mooncake_synthetic.jsonl")
+
+
+@pytest.fixture
+def sharegpt_lengths() -> Path:
+    return _recorded("sharegpt_lengths.csv")

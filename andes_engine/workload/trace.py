@@ -1,9 +1,9 @@
-"""Recorded traffic: request traces from files. The header tells the format; what is wrong is told by line."""
+"""Recorded traffic: request traces from files. Name and content tell the format; what is wrong is told by line."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,27 +12,42 @@ from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from andes_engine.errors import TraceFormatError
+from andes_engine.workload.prefix import PrefixHashes
 from andes_engine.workload.readers import ReaderMix, TtftExpectation
 from andes_engine.workload.spec import reader_mix, ttft_expectation
-from andes_engine.workload.trace_format import parse_tokens, sniff
+from andes_engine.workload.trace_format import Row
+from andes_engine.workload.trace_lines import rows_of
 from andes_engine.workload.workload import Workload
 
 
 class Trace(NamedTuple):
-    """Requests of a trace file, in order of arrival. Arrays have shape (n,)."""
+    """Requests of a trace file, in order of arrival. Arrays have shape (n,).
+
+    Args:
+        name: Stem of the file's name.
+        arrival_s: Time of arrival, s after the first; None for a file of lengths, which cannot be replayed.
+        prompt_tokens: Prompt lengths.
+        output_tokens: Response lengths.
+        skipped: Requests without a generated token that were left out.
+        latency_s: Paces of the readers, s per token, where the file knows them.
+        block_hashes: Which prompts begin alike, where the file knows it.
+    """
 
     name: str
-    arrival_s: NDArray[np.float64]
+    arrival_s: NDArray[np.float64] | None
     prompt_tokens: NDArray[np.int64]
     output_tokens: NDArray[np.int64]
     skipped: int
+    latency_s: NDArray[np.float64] | None = None
+    block_hashes: PrefixHashes | None = None
 
-
-class _Row(NamedTuple):
-    time_s: float
-    prompt: int
-    output: int
-    line: int
+    @property
+    def readers(self) -> ReaderMix:
+        """The paces the file knows, each as often as it has them."""
+        if self.latency_s is None:
+            raise TraceFormatError(f"trace '{self.name}' knows no paces of readers; name a reader mix, such as reading")
+        pace_s, count = np.unique(self.latency_s, return_counts=True)
+        return ReaderMix(tuple(pace_s), tuple(count))
 
 
 def load_trace(
@@ -42,78 +57,89 @@ def load_trace(
     seed: int | SeedSequence = 0,
     skip_zero: bool = False,
 ) -> Workload:
-    """The workload a trace file records, with readers drawn from `seed` (traces know none).
+    """The workload a trace file records, with readers drawn from `seed` (traces with times know none).
 
     Args:
-        path: File in one of `trace_format.FORMATS`.
+        path: File in one of `trace_format.FORMATS`, or Mooncake's JSON lines.
         readers: Paces of the readers, as in `spec.workload_spec`.
         ttft: When they expect the first token, as in `spec.workload_spec`.
         seed: Seed of the readers.
         skip_zero: Leave out requests without a generated token (failed ones) instead of refusing the file.
 
     Raises:
-        TraceFormatError: If the file is missing or malformed; the message names file, line and remedy.
+        TraceFormatError: If the file is missing, malformed or without times; the message names file, line and remedy.
     """
     trace = read_trace(path, skip_zero)
+    if trace.arrival_s is None:
+        raise TraceFormatError(
+            f"{path}: has lengths but no arrival times, so it cannot be replayed; draw from it with "
+            "EmpiricalLengths(trace.prompt_tokens, trace.output_tokens) as the lengths of a workload"
+        )
     latency_s = reader_mix(readers).sample(np.random.default_rng(seed), len(trace.arrival_s))
     expected_s = ttft_expectation(ttft).of(trace.prompt_tokens)
-    return Workload(trace.name, trace.arrival_s, trace.prompt_tokens, trace.output_tokens, expected_s, latency_s)
+    columns = (trace.arrival_s, trace.prompt_tokens, trace.output_tokens, expected_s, latency_s)
+    return Workload(trace.name, *columns, block_hashes=trace.block_hashes)
 
 
 def read_trace(path: str | Path, skip_zero: bool = False) -> Trace:
     """Requests of a trace file, with the clock at 0 on the first; `skipped` counts what `skip_zero` left out."""
     path = Path(path)
-    if not path.is_file():
-        raise TraceFormatError(f"{path}: no such file; give the path of a trace in CSV")
+    columns, skipped = _Columns(), 0
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(_rows(path, csv.reader(file)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TraceFormatError(f"{path}: cannot be read as CSV text ({error}); unpack it if compressed") from None
-    kept = [row for row in rows if row.output > 0] if skip_zero else rows
-    if not kept:
-        zero = f"; all {len(rows)} have no generated tokens" if rows else ""
-        raise TraceFormatError(f"{path}: no requests after the header{zero}")
-    time_s, prompt, output, line = (np.array(column) for column in zip(*kept, strict=True))
-    _check_zero(path, output, line)
-    _check_order(path, time_s, line)
-    return Trace(path.stem, time_s - time_s[0], prompt, output, len(rows) - len(kept))
+        for row in rows_of(path):
+            if skip_zero and row.output_tokens == 0:
+                skipped += 1
+            else:
+                columns.add(row)
+    except OSError as error:
+        raise TraceFormatError(f"{path}: cannot be read ({error})") from None
+    if not columns.line:
+        zero = f"; all {skipped} have no generated tokens" if skipped else ""
+        raise TraceFormatError(f"{path}: no requests in the file{zero}; give a trace with at least one")
+    columns.check(path)
+    return columns.trace(path.stem, skipped)
 
 
-def _rows(path: Path, reader: Any) -> Iterator[_Row]:
-    header = [name.strip() for name in next(reader, [])]
-    known = sniff(header, path)
-    time_at, prompt_at, output_at = (header.index(column) for column in known.columns)
-    for row in reader:
-        if not row:
-            continue
-        where = f"{path}, line {reader.line_num}"
-        if len(row) != len(header):
+class _Columns:
+    """Rows as they are read, in packed arrays: a trace of millions of requests is never a list of Python objects."""
+
+    def __init__(self) -> None:
+        self.line, self.prompt, self.output = array("q"), array("q"), array("q")
+        self.time_s, self.latency_s = array("d"), array("d")
+        self.hash_ids, self.hash_offsets = array("q"), array("q", [0])
+
+    def add(self, row: Row) -> None:
+        self.line.append(row.line)
+        self.time_s.append(row.time_s)
+        self.prompt.append(row.prompt_tokens)
+        self.output.append(row.output_tokens)
+        self.latency_s.append(row.latency_s)
+        self.hash_ids.extend(row.hash_ids)
+        self.hash_offsets.append(len(self.hash_ids))
+
+    def check(self, path: Path) -> None:
+        zero = np.flatnonzero(np.array(self.output) == 0)
+        if len(zero):
             raise TraceFormatError(
-                f"{where}: {len(row)} fields, the header has {len(header)}; mend or remove this line"
+                f"{path}, line {self.line[zero[0]]}: a request without generated tokens ({len(zero)} in the file); such "
+                "requests failed when they were recorded, leave them out with skip_zero=True"
             )
-        yield _Row(
-            known.parse_time(row[time_at].strip(), where),
-            parse_tokens(row[prompt_at], known.prompt, 1, where),
-            parse_tokens(row[output_at], known.output, 0, where),
-            reader.line_num,
-        )
+        earlier = np.flatnonzero(np.diff(self.time_s) < 0)
+        if len(earlier):
+            first = int(earlier[0])
+            raise TraceFormatError(
+                f"{path}, line {self.line[first + 1]}: arrives {self.time_s[first] - self.time_s[first + 1]:.6g} s before "
+                "the request above; sort the file by arrival time"
+            )
 
-
-def _check_zero(path: Path, output: NDArray[np.int64], line: NDArray[np.int64]) -> None:
-    zero = np.flatnonzero(output == 0)
-    if len(zero):
-        raise TraceFormatError(
-            f"{path}, line {line[zero[0]]}: a request without generated tokens ({len(zero)} in the file); such "
-            "requests failed when they were recorded, leave them out with skip_zero=True"
-        )
-
-
-def _check_order(path: Path, time_s: NDArray[np.float64], line: NDArray[np.int64]) -> None:
-    earlier = np.flatnonzero(np.diff(time_s) < 0)
-    if len(earlier):
-        first = earlier[0]
-        raise TraceFormatError(
-            f"{path}, line {line[first + 1]}: arrives {time_s[first] - time_s[first + 1]:.6g} s before the request "
-            "above; sort the file by arrival time"
+    def trace(self, name: str, skipped: int) -> Trace:
+        time_s, latency_s = np.array(self.time_s), np.array(self.latency_s)
+        return Trace(
+            name,
+            None if np.isnan(time_s[0]) else time_s - time_s[0],
+            np.array(self.prompt, dtype=np.int64),
+            np.array(self.output, dtype=np.int64),
+            skipped,
+            None if np.isnan(latency_s[0]) else latency_s,
+            PrefixHashes(np.array(self.hash_ids), np.array(self.hash_offsets)) if self.hash_ids else None,
         )

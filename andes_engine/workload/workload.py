@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import CapacityError, InvalidWorkloadError
+from andes_engine.workload.prefix import PrefixHashes
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+_NEEDED = {
+    "arrival_s": np.float64,
+    "prompt_tokens": np.int64,
+    "output_tokens": np.int64,
+    "ttft_s": np.float64,
+    "latency_s": np.float64,
+}
+_OPTIONAL = {"user": np.int64, "abort_s": np.float64}
+_UNIT = {"prompt_tokens": " of tokens", "output_tokens": " of tokens"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Workload:
     """Requests in order of arrival. All arrays have shape (n,).
+
+    The last three say more than every workload knows; left out, one user asks, nobody leaves, and prompts share nothing.
 
     Args:
         name: For records.
@@ -26,6 +41,9 @@ class Workload:
         output_tokens: Response length, >= 1; hidden from schedulers.
         ttft_s: Reader's expected time to first token, s, >= 0.
         latency_s: Reader's pace, s per token, > 0.
+        user: Who asks, >= 0, for fairness between users; one number is everybody's.
+        abort_s: When the reader leaves, s on the clock of `arrival_s`, >= it, infinite for never; one number is everybody's.
+        block_hashes: Which prompts begin alike.
 
     Raises:
         InvalidWorkloadError: If it is empty, or a value is out of range; the message names the first such request.
@@ -37,32 +55,35 @@ class Workload:
     output_tokens: IntArray
     ttft_s: FloatArray
     latency_s: FloatArray
+    user: IntArray = field(default_factory=lambda: np.zeros((), np.int64))
+    abort_s: FloatArray = field(default_factory=lambda: np.full((), np.inf))
+    block_hashes: PrefixHashes | None = None
 
     def __post_init__(self) -> None:
-        for field, kind in (
-            ("arrival_s", np.float64),
-            ("prompt_tokens", np.int64),
-            ("output_tokens", np.int64),
-            ("ttft_s", np.float64),
-            ("latency_s", np.float64),
-        ):
-            values = np.array(getattr(self, field))
-            if values.dtype.kind == "f":
-                self._refuse(field, ~np.isfinite(values), "must be finite")
-                if kind is np.int64:
-                    self._refuse(field, values != np.rint(values), "must be a whole number of tokens")
-            values = values.astype(kind)
-            values.setflags(write=False)
-            object.__setattr__(self, field, values)
+        for name, kind in (_NEEDED | _OPTIONAL).items():
+            object.__setattr__(self, name, self._column(name, kind))
         self._check()
+
+    def _column(self, name: str, kind: type) -> NDArray[Any]:
+        values = np.array(getattr(self, name))
+        if name in _OPTIONAL and values.ndim == 0:
+            values = np.full(len(self.arrival_s), values)
+        if values.dtype.kind == "f":
+            if name != "abort_s":
+                self._refuse(name, ~np.isfinite(values), "must be finite")
+            if kind is np.int64:
+                self._refuse(name, values != np.rint(values), f"must be a whole number{_UNIT.get(name, '')}")
+        values = values.astype(kind)
+        values.setflags(write=False)
+        return values
 
     def _check(self) -> None:
         if len(self.arrival_s) == 0:
             raise InvalidWorkloadError(f"workload '{self.name}' has no requests")
-        for field in ("prompt_tokens", "output_tokens", "ttft_s", "latency_s"):
-            if getattr(self, field).shape != self.arrival_s.shape:
+        for name in _NEEDED | _OPTIONAL:
+            if getattr(self, name).shape != self.arrival_s.shape:
                 raise InvalidWorkloadError(
-                    f"workload '{self.name}': {field} has shape {getattr(self, field).shape}, "
+                    f"workload '{self.name}': {name} has shape {getattr(self, name).shape}, "
                     f"arrival_s {self.arrival_s.shape}"
                 )
         self._refuse("arrival_s", self.arrival_s < 0, "must be >= 0")
@@ -72,12 +93,17 @@ class Workload:
         self._refuse("output_tokens", self.output_tokens < 1, "must be >= 1")
         self._refuse("ttft_s", self.ttft_s < 0, "must be >= 0")
         self._refuse("latency_s", self.latency_s <= 0, "must be > 0")
+        self._refuse("user", self.user < 0, "must be >= 0")
+        stays = self.abort_s >= self.arrival_s
+        self._refuse("abort_s", ~stays, "must be a time at or after the arrival; infinite for a reader who stays")
+        if self.block_hashes is not None:
+            self.block_hashes.check_prompts(self.prompt_tokens, self.name)
 
-    def _refuse(self, field: str, bad: NDArray[np.bool_], rule: str) -> None:
+    def _refuse(self, name: str, bad: NDArray[np.bool_], rule: str) -> None:
         if bad.any():
             row = int(np.argmax(bad))
-            value = np.asarray(getattr(self, field))[row]
-            raise InvalidWorkloadError(f"workload '{self.name}': request {row}: {field} = {value} {rule}")
+            value = np.broadcast_to(np.asarray(getattr(self, name)), bad.shape)[row]
+            raise InvalidWorkloadError(f"workload '{self.name}': request {row}: {name} = {value} {rule}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Workload) and self.fingerprint == other.fingerprint
@@ -90,11 +116,25 @@ class Workload:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything a scheduler can be judged on; equal fingerprints mean identical requests."""
+        """Hash of everything a scheduler can be judged on; equal fingerprints mean identical requests.
+
+        Optional columns count only where they say something, so a workload without them has the hash it always had.
+        """
         digest = hashlib.sha256()
-        for values in (self.arrival_s, self.prompt_tokens, self.output_tokens, self.ttft_s, self.latency_s):
-            digest.update(np.ascontiguousarray(values).tobytes())
+        for name in _NEEDED:
+            digest.update(getattr(self, name).tobytes())
+        if self.user.any():
+            digest.update(b"user" + self.user.tobytes())
+        if np.isfinite(self.abort_s).any():
+            digest.update(b"abort_s" + self.abort_s.tobytes())
+        if self.block_hashes is not None and len(self.block_hashes.hash_ids):
+            digest.update(b"block_hashes" + self.block_hashes.content)
         return digest.hexdigest()[:16]
+
+    @property
+    def patience_s(self) -> FloatArray:
+        """How long each reader stays after asking, s; infinite for good. Shape (n,)."""
+        return self.abort_s - self.arrival_s
 
     @property
     def duration_s(self) -> float:
@@ -115,13 +155,15 @@ class Workload:
     def between(self, start_s: float, end_s: float) -> Workload:
         """Requests that arrive in [start_s, end_s), with the clock restarted at `start_s`."""
         keep = (self.arrival_s >= start_s) & (self.arrival_s < end_s)
-        return replace(self._select(keep), arrival_s=self.arrival_s[keep] - start_s)
+        kept = self._select(keep)
+        return replace(kept, arrival_s=kept.arrival_s - start_s, abort_s=kept.abort_s - start_s)
 
     def at_rate(self, rate: float) -> Workload:
-        """The same requests with time stretched so that the mean rate is `rate` requests/s."""
+        """The same requests with time stretched so that the mean rate is `rate` requests/s; patience stays as it is."""
         if not rate > 0:
             raise InvalidWorkloadError(f"workload '{self.name}': rate = {rate} requests/s must be > 0")
-        return replace(self, arrival_s=self.arrival_s * (self.rate / rate))
+        arrival_s = self.arrival_s * (self.rate / rate)
+        return replace(self, arrival_s=arrival_s, abort_s=arrival_s + self.patience_s)
 
     def fitting(self, engine: EngineConfig) -> tuple[Workload, int]:
         """The requests this engine can hold, and how many it cannot."""
@@ -141,23 +183,24 @@ class Workload:
             )
 
     def _select(self, rows: slice | NDArray[np.bool_]) -> Workload:
-        return Workload(
-            self.name,
-            self.arrival_s[rows],
-            self.prompt_tokens[rows],
-            self.output_tokens[rows],
-            self.ttft_s[rows],
-            self.latency_s[rows],
-        )
+        hashes = None if self.block_hashes is None else self.block_hashes.select(rows)
+        columns = {name: getattr(self, name)[rows] for name in _NEEDED | _OPTIONAL}
+        return Workload(self.name, **columns, block_hashes=hashes)
 
 
 def _longest(engine: EngineConfig) -> int:
     return min(engine.kv_tokens - engine.block_size_tokens, engine.max_model_len_tokens)
 
 
-def workload_of(name: str, columns: dict[str, ArrayLike]) -> Workload:
-    """A workload from columns in any order of arrival: sorts by arrival time, stable."""
-    arrival_s = np.asarray(columns["arrival_s"], dtype=np.float64)
-    order = np.argsort(arrival_s, kind="stable")
-    fields = [key for key in Workload.__dataclass_fields__ if key != "name"]
-    return Workload(name, **{key: np.asarray(columns[key])[order] for key in fields})
+def workload_of(name: str, columns: Mapping[str, ArrayLike], block_hashes: PrefixHashes | None = None) -> Workload:
+    """A workload from columns in any order of arrival: sorts by arrival time, stable.
+
+    Args:
+        name: For records.
+        columns: The columns of `Workload` by name; `user` and `abort_s` may be left out, or one number.
+        block_hashes: Hashes of the requests, in the order of the columns.
+    """
+    order = np.argsort(np.asarray(columns["arrival_s"], dtype=np.float64), kind="stable")
+    given = {key: np.asarray(columns[key]) for key in _NEEDED | _OPTIONAL if key in _NEEDED or key in columns}
+    ordered = {key: values[order] if values.ndim else values for key, values in given.items()}
+    return Workload(name, **ordered, block_hashes=None if block_hashes is None else block_hashes.select(order))
