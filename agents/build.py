@@ -18,10 +18,13 @@ from andes_engine.workload.generate import WorkloadSpec, generate, saturation_ra
 from andes_engine.workload.lengths import EmpiricalLengths
 from andes_engine.workload.spec import workload_spec
 from andes_engine.workload.trace import load_trace, read_trace
+from andes_engine.workload.trace_lines import has_times
 from envs.config import EnvConfig
 
 SPLITS = {"validation": 0x5EED_0A1D, "held_out": 0x4E1D_0047}
 """Entropy of the fixed workload sets. Training seeds are small numbers, so no training episode can equal one of these."""
+
+_SPEC_PARTS = tuple(WorkloadSpec.__dataclass_fields__.keys() & WorkloadSettings.__dataclass_fields__.keys())
 
 
 class Scenario(NamedTuple):
@@ -48,12 +51,13 @@ def env_config(config: TrainConfig) -> EnvConfig:
 
 def spec_of(settings: WorkloadSettings) -> WorkloadSpec:
     """Traffic as a specification; of a trace, its lengths are resampled and its times are not used."""
-    lengths = settings.lengths
+    given = {part: getattr(settings, part) for part in _SPEC_PARTS}
     if settings.trace:
         recorded = read_trace(settings.trace, settings.skip_zero)
-        lengths = EmpiricalLengths(recorded.prompt_tokens, recorded.output_tokens)
-    parts = ("name", "arrivals", "readers", "ttft", "duration_s", "requests")
-    return workload_spec({"lengths": lengths, **{part: getattr(settings, part) for part in parts}})
+        given["lengths"] = EmpiricalLengths(recorded.prompt_tokens, recorded.output_tokens)
+        if settings.readers == "recorded":
+            given["readers"] = recorded.readers
+    return workload_spec(given)
 
 
 def validation_scenarios(config: TrainConfig) -> list[Scenario]:
@@ -69,7 +73,7 @@ def validation_scenarios(config: TrainConfig) -> list[Scenario]:
 def compare_scenarios(config: CompareConfig) -> list[Scenario]:
     """The workloads of a comparison: a replayed trace, or drawn traffic at each load."""
     settings = replace(config.workload, trace=config.trace) if config.trace else config.workload
-    make = _replayed if settings.trace else _drawn
+    make = _replayed if settings.trace and has_times(settings.trace) else _drawn
     return list(make(config.engine, settings, config.loads, config.seeds, config.split))
 
 
@@ -88,8 +92,13 @@ def _replayed(
 ) -> Iterator[Scenario]:
     """The trace with readers drawn anew for each seed, at its own rate or stretched to each load."""
     assert settings.trace is not None
+    if settings.multi_round is not None:
+        raise ConfigError(
+            "workload.multi_round makes conversations, a replayed trace has its own; leave one of them out"
+        )
+    parts = {part: getattr(settings, part) for part in ("readers", "ttft", "skip_zero", "users", "patience")}
     for seed in _seeds(split, seeds):
-        trace = load_trace(settings.trace, settings.readers, settings.ttft, seed, settings.skip_zero)
+        trace = load_trace(settings.trace, seed=seed, **parts)
         trace = trace.head(settings.requests) if settings.requests else trace
         trace = trace.between(0.0, settings.duration_s) if settings.duration_s else trace
         trace = _fitted(trace, engine, settings)

@@ -24,14 +24,18 @@ class WorkloadSettings:
         name: For records.
         arrivals: Arrival process: a name, or a mapping with `kind`.
         lengths: Length family: a name, or a mapping of moments.
-        readers: Reader mix: a name, one pace in s per token, or a mapping.
+        readers: Reader mix: a name, one pace in s per token, or a mapping; `recorded` for the paces in a file of lengths.
         ttft: TTFT expectation: a name, a number of seconds, or a mapping.
         duration_s: Arrivals stop after this time, s; give this or `requests`.
         requests: Number of requests; of a trace, the first so many.
-        trace: Path of a recorded trace. A comparison replays it, training draws lengths from it.
+        trace: Path of a recorded trace. A comparison replays it, training draws lengths from it; so does a comparison
+            where it has no times.
         rescale: Whether a replayed trace is stretched to the loads of the comparison instead of its own rate.
         skip_zero: Whether requests of a trace without generated tokens are left out instead of refused.
         on_too_long: What to do with requests the engine cannot hold: `refuse` or `drop`.
+        users: Who asks: a number of users, or a mapping; null for one user.
+        patience: Readers who leave: their mean patience in s, or a mapping; null for readers who stay.
+        multi_round: Conversations with follow-ups: mean turns, or a mapping; null for single turns.
     """
 
     name: str
@@ -45,6 +49,9 @@ class WorkloadSettings:
     rescale: bool = False
     skip_zero: bool = False
     on_too_long: str = "refuse"
+    users: Any = None
+    patience: Any = None
+    multi_round: Any = None
 
 
 @dataclass(frozen=True, slots=True)

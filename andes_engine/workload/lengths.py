@@ -126,6 +126,9 @@ LENGTHS: dict[str, LogNormalLengths] = {
     "coding": LogNormalLengths(LogNormal(1552, 5423, 16, 65_536), LogNormal(3300, 2357, 16, 16_384)),
     "azure_conv": LogNormalLengths(LogNormal(1155, 1109, 2, 14_050), LogNormal(211, 163, 7, 1000)),
     "azure_code": LogNormalLengths(LogNormal(2048, 1974, 6, 7437), LogNormal(28, 64, 6, 1899)),
+    "mooncake": LogNormalLengths(
+        LogNormal(15_325, 18_380, 13, 191_378), LogNormal(149, 178, 1, 893), max_total=262_144
+    ),
     "tiny": LogNormalLengths(LogNormal(100, 80, 8, 384), LogNormal(115, 80, 8, 448), max_total=512),
 }
 """Families by name. Moments before clipping; an output whose std is unpublished gets .714 of its mean, as in ShareGPT.
@@ -135,5 +138,6 @@ LENGTHS: dict[str, LogNormalLengths] = {
 | sharegpt | single turn, the Andes authors' request trace: output mean 332, max 1327; prompt at 4.3 characters/token |
 | sharegpt_multi_round, arxiv, coding | Andes v2: prompt mean (std); output from the authors' logs (coding 3300-4000) |
 | azure_conv, azure_code | Azure LLM inference trace 2023 (Splitwise, ISCA 2024); std and bounds from its first half |
+| mooncake | synthetic trace of Mooncake (FAST '25): mean, std and bounds of its 3,993 requests |
 | tiny | made up, for a live engine on a CPU with a context of 512 tokens |
 """

@@ -112,3 +112,27 @@ class PrefixHashes:
                 f"workload '{name}': request {row}: {self.counts[row]} block hashes for {prompt_tokens[row]} prompt tokens; "
                 f"give {blocks[row]} (one for each {self.block_tokens} tokens), or none"
             )
+
+
+def growing_prompts(
+    prompt_tokens: IntArray, opens: NDArray[np.bool_], block_tokens: int = HASH_BLOCK_TOKENS
+) -> PrefixHashes:
+    """Hashes of conversations in which every prompt begins with all that the one before it says.
+
+    Full blocks keep their id from prompt to prompt, a partial last block is of one prompt only.
+
+    Args:
+        prompt_tokens: Prompt lengths, conversation after conversation, growing within each. Shape (n,).
+        opens: Where a conversation begins; the first is one. Shape (n,).
+        block_tokens: Tokens of a block.
+    """
+    chain = np.cumsum(opens) - 1
+    full, blocks = prompt_tokens // block_tokens, -(-prompt_tokens // block_tokens)
+    longest = full[np.append(np.flatnonzero(opens)[1:], len(full)) - 1]
+    first_id = np.cumsum(longest) - longest
+    offsets = np.concatenate([[0], np.cumsum(blocks)])
+    place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], blocks)
+    partial = place == np.repeat(full, blocks)
+    alone = longest.sum() + np.repeat(np.arange(len(full)), blocks)
+    ids = np.where(partial, alone, np.repeat(first_id[chain], blocks) + place)
+    return PrefixHashes(ids, offsets, block_tokens)

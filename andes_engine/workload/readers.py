@@ -1,4 +1,4 @@
-"""Who reads the answer: the pace of consumption, and when the first token is expected."""
+"""Who reads the answer: the pace of consumption, when the first token is expected, and when a reader gives up."""
 
 from __future__ import annotations
 
@@ -87,3 +87,31 @@ PROMPT_TTFT = TtftExpectation(1.0, 5000.0)
 
 TTFT: dict[str, TtftExpectation] = {"fixed": FIXED_TTFT, "prompt": PROMPT_TTFT}
 """Expectations by the name that configurations use; a number there is a fixed expectation in s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Readers who leave: some wait an exponential time after asking, finished or not, and the others stay for good.
+
+    Args:
+        mean_s: Mean time until an impatient reader leaves, s, > 0.
+        share: Share of impatient readers, 0 to 1.
+
+    Raises:
+        InvalidWorkloadError: If a value is out of range.
+    """
+
+    mean_s: float
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mean_s) and self.mean_s > 0.0):
+            raise InvalidWorkloadError(f"patience: mean_s = {self.mean_s} must be a finite number of seconds > 0")
+        if not 0.0 <= self.share <= 1.0:
+            raise InvalidWorkloadError(f"patience: share = {self.share} of impatient readers must be from 0 to 1")
+
+    def sample(self, rng: np.random.Generator, count: int) -> FloatArray:
+        """Time from asking to leaving of `count` readers, s, infinite for those who stay. Shape (count,)."""
+        impatient = rng.random(count) < self.share
+        patience_s = rng.exponential(self.mean_s, count)
+        return np.where(impatient, patience_s, np.inf)

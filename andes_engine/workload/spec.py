@@ -10,7 +10,9 @@ from andes_engine.errors import InvalidWorkloadError, UnknownNameError
 from andes_engine.workload.arrivals import ARRIVALS, ArrivalProcess
 from andes_engine.workload.generate import WorkloadSpec
 from andes_engine.workload.lengths import LENGTHS, Lengths, LogNormal, LogNormalLengths
-from andes_engine.workload.readers import READERS, TTFT, ReaderMix, TtftExpectation
+from andes_engine.workload.multi_round import MultiRound
+from andes_engine.workload.readers import READERS, TTFT, Patience, ReaderMix, TtftExpectation
+from andes_engine.workload.users import Users
 
 Made = TypeVar("Made")
 
@@ -25,7 +27,11 @@ def workload_spec(given: str | Mapping[str, Any] | WorkloadSpec) -> WorkloadSpec
         workload_spec({"lengths": {"prompt": {"mean": 500, "std": 100}, "output": {"mean": 50, "std": 50}},
                        "arrivals": "poisson", "readers": 0.2, "ttft": "prompt", "requests": 2000, "rate": 3.0})
 
-    Fields left out, or null, take their default: Poisson arrivals, the reading mix, first token expected after 1 s.
+        workload_spec({"lengths": "sharegpt", "users": {"count": 20, "skew": 1.2}, "patience": 60.0,
+                       "multi_round": {"mean_rounds": 3, "think_s": 20.0}, "load": 0.9})
+
+    Fields left out, or null, take their default: Poisson arrivals, the reading mix, first token expected after 1 s, one
+    user, readers who stay, single turns.
 
     Raises:
         UnknownNameError: If a name or a field does not exist; the message lists those that do.
@@ -81,7 +87,28 @@ def _ttft(given: Any) -> TtftExpectation:
     return _make(TtftExpectation, given, "ttft") if isinstance(given, Mapping) else given
 
 
-_PARTS: dict[str, Callable[[Any], Any]] = {"arrivals": _arrivals, "readers": _readers, "ttft": _ttft}
+def _part(kind: type[Made], given: Any, what: str) -> Made:
+    """A part that one number, its first field, may say."""
+    if isinstance(given, kind):
+        return given
+    if isinstance(given, Mapping):
+        return _make(kind, given, what)
+    known = ", ".join(inspect.signature(kind).parameters)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise InvalidWorkloadError(
+            f"{what} = {given!r} must be a number ({known.split(',')[0]}) or a mapping of {known}"
+        )
+    return kind(given)  # type: ignore[call-arg]
+
+
+_PARTS: dict[str, Callable[[Any], Any]] = {
+    "arrivals": _arrivals,
+    "readers": _readers,
+    "ttft": _ttft,
+    "users": lambda given: _part(Users, given, "users"),
+    "patience": lambda given: _part(Patience, given, "patience"),
+    "multi_round": lambda given: _part(MultiRound, given, "multi_round"),
+}
 
 
 def _named(registry: Mapping[str, Made], name: str, what: str) -> Made:
@@ -109,3 +136,13 @@ def reader_mix(given: str | float | Mapping[str, Any] | ReaderMix) -> ReaderMix:
 def ttft_expectation(given: str | float | Mapping[str, Any] | TtftExpectation) -> TtftExpectation:
     """TTFT expectation from a registered name, a number of seconds, or the fields of `TtftExpectation`."""
     return _ttft(given)
+
+
+def users_of(given: int | Mapping[str, Any] | Users | None) -> Users | None:
+    """Users from their number or the fields of `Users`."""
+    return None if given is None else _part(Users, given, "users")
+
+
+def patience_of(given: float | Mapping[str, Any] | Patience | None) -> Patience | None:
+    """Patience from its mean in s or the fields of `Patience`."""
+    return None if given is None else _part(Patience, given, "patience")

@@ -12,11 +12,13 @@ from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from andes_engine.errors import TraceFormatError
+from andes_engine.workload.generate import Draws
 from andes_engine.workload.prefix import PrefixHashes
-from andes_engine.workload.readers import ReaderMix, TtftExpectation
-from andes_engine.workload.spec import reader_mix, ttft_expectation
+from andes_engine.workload.readers import Patience, ReaderMix, TtftExpectation
+from andes_engine.workload.spec import patience_of, reader_mix, ttft_expectation, users_of
 from andes_engine.workload.trace_format import Row
 from andes_engine.workload.trace_lines import rows_of
+from andes_engine.workload.users import Users
 from andes_engine.workload.workload import Workload
 
 
@@ -56,15 +58,19 @@ def load_trace(
     ttft: str | float | Mapping[str, Any] | TtftExpectation = "fixed",
     seed: int | SeedSequence = 0,
     skip_zero: bool = False,
+    users: int | Mapping[str, Any] | Users | None = None,
+    patience: float | Mapping[str, Any] | Patience | None = None,
 ) -> Workload:
-    """The workload a trace file records, with readers drawn from `seed` (traces with times know none).
+    """The workload a trace file records, with readers and users drawn from `seed` (traces with times know none).
 
     Args:
         path: File in one of `trace_format.FORMATS`, or Mooncake's JSON lines.
         readers: Paces of the readers, as in `spec.workload_spec`.
         ttft: When they expect the first token, as in `spec.workload_spec`.
-        seed: Seed of the readers.
+        seed: Seed of the readers and users.
         skip_zero: Leave out requests without a generated token (failed ones) instead of refusing the file.
+        users: Who asks, as in `spec.workload_spec`; None for one user.
+        patience: Readers who leave, as in `spec.workload_spec`; None for readers who stay.
 
     Raises:
         TraceFormatError: If the file is missing, malformed or without times; the message names file, line and remedy.
@@ -78,7 +84,9 @@ def load_trace(
     latency_s = reader_mix(readers).sample(np.random.default_rng(seed), len(trace.arrival_s))
     expected_s = ttft_expectation(ttft).of(trace.prompt_tokens)
     columns = (trace.arrival_s, trace.prompt_tokens, trace.output_tokens, expected_s, latency_s)
-    return Workload(trace.name, *columns, block_hashes=trace.block_hashes)
+    asker = np.arange(len(trace.arrival_s))
+    people = Draws.of(seed).people(users_of(users), patience_of(patience), trace.arrival_s, asker)
+    return Workload(trace.name, *columns, **people, block_hashes=trace.block_hashes)
 
 
 def read_trace(path: str | Path, skip_zero: bool = False) -> Trace:
