@@ -10,8 +10,9 @@ export PYTHON VLLM trace
 
 RUN   := .venv/bin/python -m
 READY := .venv/.ready-$(VLLM)
+PEERS := .venv-peers/.ready
 
-.PHONY: help setup demo live-benefit test lint format clean distclean
+.PHONY: help setup demo live-benefit bench-peers test lint format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +32,13 @@ demo: $(READY) ## Show what the project does in a few minutes; trace=PATH replay
 live-benefit: $(READY) ## Compare FCFS, Andes and the learned policy on a live vLLM engine
 	@$(RUN) scripts.live_benefit
 
+$(PEERS): tools/setup_peers.sh
+	@bash tools/setup_peers.sh
+	@touch $@
+
+bench-peers: $(READY) $(PEERS) ## Measure the simulator's speed beside NVIDIA Dynamo's mocker, same requests, one core
+	@$(RUN) benchmarks.peers $(PEERS_ARGS)
+
 test: $(READY) ## Run all tests: first the quick ones in parallel, then the live vLLM ones alone
 	@trap 'echo "make test: $$SECONDS s in all"' EXIT; \
 	$(RUN) pytest -n $(WORKERS) --dist loadgroup -m "not live" $(PYTEST_ARGS) || exit; \
@@ -48,7 +56,7 @@ format: $(READY) ## Repair style and format
 
 clean: ## Remove caches and build products (recorded runs stay)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-distclean: clean ## The same, and .venv
-	rm -rf .venv
+distclean: clean ## The same, and .venv and .venv-peers
+	rm -rf .venv .venv-peers
