@@ -71,6 +71,7 @@ class StepSample(NamedTuple):
     decode_seqs: int
     context_tokens: int
     sum_sq_prefill: int
+    prefill_context: int
 
 
 OnStep = Callable[[StepSample], None]

@@ -74,7 +74,9 @@ class LiveRunner:
         """Measure this machine: replay bursts of every size and fit the step-time model to the iterations."""
         self._engine.replay(_calibration_requests())
         samples = [
-            StepSample(s.prefill_tokens, s.decode_seqs, s.context_tokens, s.sum_sq_prefill, s.duration_s)
+            StepSample(
+                s.prefill_tokens, s.decode_seqs, s.context_tokens, s.sum_sq_prefill, s.duration_s, s.prefill_context
+            )
             for s in self._engine.samples
         ]
         report = fit(samples, "calibrated")

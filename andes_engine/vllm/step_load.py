@@ -11,12 +11,14 @@ class StepLoad(NamedTuple):
         decode_seqs: Sequences that decode one token.
         context_tokens: KV tokens those decoding sequences attend to, summed.
         sum_sq_prefill: Sum of squared prefill chunk lengths, tokens squared.
+        prefill_context: Sum over prefill chunks of their length times the tokens computed before, tokens squared.
     """
 
     prefill_tokens: int
     decode_seqs: int
     context_tokens: int
     sum_sq_prefill: int
+    prefill_context: int
 
 
 def step_load(scheduler_output: Any) -> StepLoad:
@@ -26,7 +28,7 @@ def step_load(scheduler_output: Any) -> StepLoad:
     costs the same.
     """
     scheduled = scheduler_output.num_scheduled_tokens
-    chunks = [scheduled[new.req_id] for new in scheduler_output.scheduled_new_reqs]
+    chunks = [(scheduled[new.req_id], new.num_computed_tokens) for new in scheduler_output.scheduled_new_reqs]
     cached = scheduler_output.scheduled_cached_reqs
     decode_seqs = context_tokens = 0
     for request_id, computed_tokens in zip(cached.req_ids, cached.num_computed_tokens, strict=True):
@@ -34,5 +36,11 @@ def step_load(scheduler_output: Any) -> StepLoad:
             decode_seqs += 1
             context_tokens += computed_tokens
         else:
-            chunks.append(scheduled[request_id])
-    return StepLoad(sum(chunks), decode_seqs, context_tokens, sum(chunk * chunk for chunk in chunks))
+            chunks.append((scheduled[request_id], computed_tokens))
+    return StepLoad(
+        prefill_tokens=sum(tokens for tokens, _ in chunks),
+        decode_seqs=decode_seqs,
+        context_tokens=context_tokens,
+        sum_sq_prefill=sum(tokens * tokens for tokens, _ in chunks),
+        prefill_context=sum(tokens * before for tokens, before in chunks),
+    )

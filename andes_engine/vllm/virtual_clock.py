@@ -17,8 +17,8 @@ from andes_engine.vllm.fake_worker import FakeWorker
 from andes_engine.vllm.local_model import ModelShape, build_local_model
 from andes_engine.vllm.step_load import StepLoad, step_load
 
-StepTimeModel = Callable[[int, int, int, int], float]
-"""(prefill_tokens, decode_seqs, context_tokens, sum_sq_prefill) -> s; `andes_engine.step_time.StepTime` is one."""
+StepTimeModel = Callable[[int, int, int, int, int], float]
+"""What `StepLoad` holds, in its order -> s; `andes_engine.step_time.StepTime` is one."""
 
 
 class VirtualEngine(EpisodeEngine):
@@ -154,7 +154,8 @@ def _vllm_config(config: LiveConfig, pipelined: bool) -> Any:
 
     # The tier only needs the lengths of the configuration, never the weights, so the smallest shape will do.
     folder = build_local_model(
-        Path(tempfile.gettempdir()) / "andes-rl-models", ModelShape(hidden=64, layers=1, heads=1)
+        Path(tempfile.gettempdir()) / "andes-rl-models",
+        ModelShape(hidden=64, layers=1, heads=1, max_position_tokens=max(config.max_model_len, 4096)),
     )
     vllm_config = EngineArgs(
         model=str(folder),

@@ -86,6 +86,8 @@ def overload(requests: int, rate: float, seed: int = 0, mean_tokens: int = 80) -
     ]
 
 
-def step_time_s(prefill_tokens: int, decode_seqs: int, context_tokens: int, sum_sq_prefill: int) -> float:
+def step_time_s(
+    prefill_tokens: int, decode_seqs: int, context_tokens: int, sum_sq_prefill: int, prefill_context: int
+) -> float:
     """A small model on one CPU core, roughly."""
     return 0.002 + 27e-6 * prefill_tokens + 240e-6 * decode_seqs + 150e-9 * context_tokens

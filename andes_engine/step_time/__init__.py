@@ -1,0 +1,19 @@
+"""How long an iteration takes: the model, its fit to measured iterations, and published engines by name."""
+
+from andes_engine.step_time.fitting import FitReport, RegimeReport, StepSample, fit
+from andes_engine.step_time.model import StepTime, prefill_seconds, step_seconds
+from andes_engine.step_time.presets import load_preset, preset, presets, save_preset
+
+__all__ = [
+    "FitReport",
+    "RegimeReport",
+    "StepSample",
+    "StepTime",
+    "fit",
+    "load_preset",
+    "prefill_seconds",
+    "preset",
+    "presets",
+    "save_preset",
+    "step_seconds",
+]
