@@ -2,78 +2,99 @@
 
 Newcomers of the chosen batch are taken by falling priority. Each is admitted into free room, or into room made by preempting the
 fewest lowest-priority requests outside the batch, if its gain exceeds theirs by the gate and exceeds what everyone running loses
-during the stall it causes. The walk stops at the first refusal.
+during the stall it causes, weighted by the knob `stall_price`. The walk stops at the first refusal.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
+from andes_engine.batch_choice import Survey, batch_limit
 from andes_engine.compile_cache import compiled
-from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision, missing_tokens
+from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision, missing_tokens, resume_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests
 from andes_engine.schedulers.andes import delay_cost
 from andes_engine.step_time import prefill_seconds, step_seconds
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+
+
+class Shortage(NamedTuple):
+    """What a newcomer lacks, and what the engine owes already: blocks, whether a batch slot, tokens of prefill, seconds of copying."""
+
+    blocks: int
+    needs_slot: bool
+    owed_tokens: int
+    owed_copy_s: float
+
+
+class Room(NamedTuple):
+    """What preempting gave: blocks freed, victims taken, tokens to recompute later, seconds of copying. Zeros if refused."""
+
+    blocks: int
+    victims: int
+    recompute_tokens: int
+    copy_s: float
 
 
 @compiled
 def admit_newcomers(
-    table: Requests,
-    rows: IntArray,
-    running: int,
-    by_priority: IntArray,
-    view: EngineView,
-    knobs: FloatArray,
-    step_time: FloatArray,
-    plan: Decision,
+    table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, step_time: FloatArray, plan: Decision
 ) -> None:
     """Walk the newcomers by priority: admit into free room, or into room made by preempting, or stop."""
-    head = plan.head
-    plan.victim[: len(rows)] = False
-    cap = min(view.max_num_seqs, int(round(knobs[kn.BATCH_CAP])))
-    slots = cap - running
-    free = view.free_blocks - int(knobs[kn.KV_RESERVE] * view.kv_blocks)
-    backlog_tokens = 0
+    head, rows, running = plan.head, plan.rows, survey.running
+    plan.victim[: survey.live] = False
+    slots = batch_limit(view, knobs) - running
+    free = free_for_newcomers(table, survey, view, knobs, plan)
+    owed_tokens, owed_copy_s = 0, 0.0
     for position in range(running):
-        free -= max(plan.weight_blocks[position] - table.held_blocks[rows[position]], 0)
-        backlog_tokens += missing_tokens(table, rows[position]) - 1
-    for position in by_priority:
+        owed_tokens += missing_tokens(table, rows[position]) - 1
+    for place in range(survey.live):
+        position = plan.by_priority[place]
         if position < running or not plan.chosen[position]:
             continue
         if head[N_ADMIT] >= int(round(knobs[kn.ADMISSION_LIMIT])):
             break
         need = plan.weight_blocks[position]
         if slots < 1 or free < need:
-            shortage = need - free, slots < 1, backlog_tokens
-            freed, victims, recompute_tokens = _make_room(
-                table, rows, running, by_priority, position, shortage, view, knobs, step_time, plan
-            )
-            if victims == 0:
+            shortage = Shortage(need - free, slots < 1, owed_tokens, owed_copy_s)
+            room = _make_room(table, survey, position, shortage, view, knobs, step_time, plan)
+            if room.victims == 0:
                 break
-            free += freed
-            slots += victims
-            backlog_tokens += recompute_tokens
+            free += room.blocks
+            slots += room.victims
+            owed_tokens += room.recompute_tokens
+            owed_copy_s += room.copy_s
         plan.admit[head[N_ADMIT]] = rows[position]
         head[N_ADMIT] += 1
         free -= need
         slots -= 1
-        backlog_tokens += missing_tokens(table, rows[position])
-    if running == head[N_PREEMPT] and head[N_ADMIT] == 0 and len(rows) > running:
-        _admit_one(rows, running, by_priority, plan)
+        owed_tokens += resume_tokens(table, rows[position], view, step_time)
+    open_one(survey, plan)
 
 
 @compiled
-def _admit_one(rows: IntArray, running: int, by_priority: IntArray, plan: Decision) -> None:
+def free_for_newcomers(table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, plan: Decision) -> int:
+    """Free blocks less the reserve and less what running requests are about to grow into."""
+    free = view.free_blocks - int(knobs[kn.KV_RESERVE] * view.kv_blocks)
+    for position in range(survey.running):
+        free -= max(plan.weight_blocks[position] - table.held_blocks[plan.rows[position]], 0)
+    return free
+
+
+@compiled
+def open_one(survey: Survey, plan: Decision) -> None:
     """Progress guarantee: an engine with nothing running opens its first waiting request."""
-    for position in by_priority:
-        if position >= running:
-            plan.admit[0] = rows[position]
+    if survey.running > plan.head[N_PREEMPT] or plan.head[N_ADMIT] > 0:
+        return
+    for place in range(survey.live):
+        if plan.by_priority[place] >= survey.running:
+            plan.admit[0] = plan.rows[plan.by_priority[place]]
             plan.head[N_ADMIT] = 1
             return
 
@@ -81,91 +102,109 @@ def _admit_one(rows: IntArray, running: int, by_priority: IntArray, plan: Decisi
 @compiled
 def _make_room(
     table: Requests,
-    rows: IntArray,
-    running: int,
-    by_priority: IntArray,
+    survey: Survey,
     newcomer: int,
-    shortage: tuple[int, bool, int],
+    shortage: Shortage,
     view: EngineView,
     knobs: FloatArray,
     step_time: FloatArray,
     plan: Decision,
-) -> tuple[int, int, int]:
-    """Preempt the fewest lowest-priority requests outside the packed batch, if the newcomer is worth it.
-
-    The stall it is judged by comes on top of the prefill the engine already owes (`shortage[2]`, tokens): readers' buffers
-    hide the first preemptions of a burst, not the twentieth. `shortage` is the blocks missing, whether a batch slot is missing,
-    and the tokens of prefill owed already.
-
-    Returns:
-        Blocks freed, victims taken, tokens to recompute; zeros if room cannot be made, or is not worth what it costs.
-    """
+) -> Room:
+    """Preempt the fewest lowest-priority requests outside the packed batch, if the newcomer is worth it."""
     head = plan.head
-    missing_blocks, needs_slot, owed_tokens = shortage
     budget = int(round(knobs[kn.PREEMPTION_BUDGET])) - head[N_PREEMPT]
     cap = int(round(knobs[kn.PREEMPTION_CAP]))
-    freed, victims, victims_gain, recompute_tokens = 0, 0, 0.0, 0
+    freed, victims, victims_gain, recompute, copy_s = 0, 0, 0.0, 0, 0.0
+    host_room = view.host_free_blocks
     start = head[N_PREEMPT]
-    for back in range(len(by_priority) - 1, -1, -1):
-        if (freed >= missing_blocks and (victims > 0 or not needs_slot)) or victims == budget:
+    for place in range(survey.live - 1, -1, -1):
+        if (freed >= shortage.blocks and (victims > 0 or not shortage.needs_slot)) or victims == budget:
             break
-        position = by_priority[back]
-        row = rows[position]
-        if position >= running or plan.chosen[position] or plan.victim[position] or table.preemptions[row] >= cap:
+        position = plan.by_priority[place]
+        row = plan.rows[position]
+        outside = position < survey.running and not plan.chosen[position] and not plan.victim[position]
+        if not outside or table.preemptions[row] >= cap:
             continue
         plan.preempt[start + victims] = row
         plan.victim[position] = True
         victims += 1
         freed += max(plan.weight_blocks[position], table.held_blocks[row])
         victims_gain += plan.gain[position]
-        recompute_tokens += table.computed_tokens[row]
-    enough = victims > 0 and freed >= missing_blocks
-    if enough and plan.gain[newcomer] > knobs[kn.PREEMPTION_GATE] * victims_gain:
-        owed_s = prefill_seconds(step_time, owed_tokens, view.max_batched_tokens)
-        stall_tokens = owed_tokens + recompute_tokens + missing_tokens(table, rows[newcomer])
-        stall_s = prefill_seconds(step_time, stall_tokens, view.max_batched_tokens)
-        loss = _stall_loss(table, rows, running, stall_s, view, knobs, step_time, plan)
-        loss -= _stall_loss(table, rows, running, owed_s, view, knobs, step_time, plan)
-        if plan.gain[newcomer] > loss:
+        tokens, kept_blocks = _price_of_losing(table, row, plan.weight_blocks[newcomer], host_room, view)
+        recompute += tokens
+        host_room -= kept_blocks
+        copy_s += 2.0 * kept_blocks * view.host_copy_s_per_block
+    if victims > 0 and freed >= shortage.blocks and plan.gain[newcomer] > knobs[kn.PREEMPTION_GATE] * victims_gain:
+        if _worth_the_stall(table, survey, newcomer, shortage, recompute, copy_s, view, knobs, step_time, plan):
             head[N_PREEMPT] += victims
-            return freed, victims, recompute_tokens
-    _release(rows, running, start, victims, plan)
-    return 0, 0, 0
+            return Room(freed, victims, recompute, copy_s)
+    for position in range(survey.running):
+        for index in range(start, start + victims):
+            if plan.preempt[index] == plan.rows[position]:
+                plan.victim[position] = False
+    return Room(0, 0, 0, 0.0)
 
 
 @compiled
-def _release(rows: IntArray, running: int, start: int, victims: int, plan: Decision) -> None:
-    """Take back victims that were only tried."""
-    for position in range(running):
-        for index in range(start, start + victims):
-            if plan.preempt[index] == rows[position]:
-                plan.victim[position] = False
+def _price_of_losing(table: Requests, row: int, need_blocks: int, host_room: int, view: EngineView) -> tuple[int, int]:
+    """What preempting a request costs later: tokens to recompute, blocks kept in host memory.
+
+    With prefix caching only what is overwritten is lost, and it is the newcomer's blocks that end up overwriting it.
+    """
+    computed = table.computed_tokens[row]
+    full_blocks = computed // view.block_size_tokens
+    if full_blocks <= host_room:
+        return computed - full_blocks * view.block_size_tokens, full_blocks
+    if view.prefix_caching != 0:
+        return min(computed, need_blocks * view.block_size_tokens), 0
+    return computed, 0
+
+
+@compiled
+def _worth_the_stall(
+    table: Requests,
+    survey: Survey,
+    newcomer: int,
+    shortage: Shortage,
+    recompute_tokens: int,
+    copy_s: float,
+    view: EngineView,
+    knobs: FloatArray,
+    step_time: FloatArray,
+    plan: Decision,
+) -> bool:
+    """Whether the newcomer gains more than everyone running loses while the engine recomputes: paper v2's refiner.
+
+    The stall comes on top of the prefill the engine already owes: readers' buffers hide the first preemptions of a burst, not the
+    twentieth.
+    """
+    price = knobs[kn.STALL_PRICE]
+    if price == 0.0:
+        return True
+    chunk = view.max_batched_tokens
+    owed_s = prefill_seconds(step_time, shortage.owed_tokens, chunk) + shortage.owed_copy_s
+    tokens = shortage.owed_tokens + recompute_tokens + resume_tokens(table, plan.rows[newcomer], view, step_time)
+    stall_s = prefill_seconds(step_time, tokens, chunk) + shortage.owed_copy_s + copy_s
+    loss = _stall_loss(table, survey, stall_s, view, knobs, step_time, plan)
+    loss -= _stall_loss(table, survey, owed_s, view, knobs, step_time, plan)
+    return plan.gain[newcomer] > price * loss
 
 
 @compiled
 def _stall_loss(
     table: Requests,
-    rows: IntArray,
-    running: int,
+    survey: Survey,
     stall_s: float,
     view: EngineView,
     knobs: FloatArray,
     step_time: FloatArray,
     plan: Decision,
 ) -> float:
-    """QoE that the running requests lose while the engine recomputes: paper v2's overhead-aware refiner."""
-    token_latency_s = step_seconds(step_time, 0, running, 0, 0)
-    loss = 0.0
-    for position in range(running):
+    """QoE that the running requests lose if no token comes for `stall_s`."""
+    token_latency_s = step_seconds(step_time, 0, survey.running, 0, 0, 0)
+    horizon_s, sunk = knobs[kn.HORIZON_S], knobs[kn.SUNK_LAG_WEIGHT]
+    start_s, loss = view.now_s + token_latency_s, 0.0
+    for position in range(survey.running):
         if not plan.victim[position]:
-            start_s = view.now_s + token_latency_s
-            loss += delay_cost(
-                table,
-                rows[position],
-                start_s,
-                stall_s,
-                token_latency_s,
-                knobs[kn.HORIZON_S],
-                knobs[kn.SUNK_LAG_WEIGHT],
-            )
+            loss += delay_cost(table, plan.rows[position], start_s, stall_s, token_latency_s, horizon_s, sunk)
     return loss

@@ -52,5 +52,14 @@ def keep_nothing() -> None:
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function with numba: no Python objects inside, the lock released, kept on disk unless `keep_nothing`."""
-    return numba.njit(cache=_keep, nogil=True)(function)
+    """Compile a function with numba: no Python objects inside, the lock released, kept on disk unless `keep_nothing`.
+
+    It works on arrays it is given and makes none: without allocations numba need not count references, which in a loop over
+    requests costs more than the work itself (`_nrt`, numba 0.65, `core/options.py`). Views are fine.
+    """
+    return numba.njit(cache=_keep, nogil=True, _nrt=False)(function)
+
+
+def compiled_allocating(function: Callable[..., Any]) -> Any:
+    """The same for a function that makes arrays, or calls one that hands back arrays."""
+    return numba.njit(cache=_keep, nogil=True, _nrt=True)(function)  # named, or it would be inherited from the caller

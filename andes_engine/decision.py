@@ -1,11 +1,12 @@
-"""THE scheduling decision: (live requests, engine view, scheduler, knobs) -> who is admitted, preempted, and in which order.
+"""THE scheduling decision: (live requests, engine view, scheduler, knobs) -> who is admitted, paused, preempted, in which order.
 
 One compiled function, called by the simulator at every iteration and by the vLLM scheduler before every `schedule()`. What it
 decides is applied by the engine's own mechanics; it never moves a request itself.
 
 Steps (Andes section 4): trigger -> gain per request at each batch size worth trying -> greedy knapsack -> overhead-aware walk
 over the newcomers (paper v2's refiner): each gets room from the smallest set of lowest-priority victims, if its gain exceeds
-theirs by the gate and exceeds what everyone running loses during the stall it causes.
+theirs by the gate and exceeds what everyone running loses during the stall it causes. Rivals share the trigger and are packed by
+rank (`by_score`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.admission import admit_newcomers
-from andes_engine.batch_choice import choose_batch
+from andes_engine.batch_choice import Survey, batch_limit, choose_batch
+from andes_engine.by_score import plan_by_score
 from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import (
     GATED,
@@ -28,15 +30,17 @@ from andes_engine.decision_buffers import (
     missing_tokens,
 )
 from andes_engine.engine import EngineView
+from andes_engine.lengths import expected_remaining
+from andes_engine.pausing import pause_those_ahead
+from andes_engine.plan_memory import GATE_SHUT, NEXT_PLAN_S, PlanMemory
 from andes_engine.request import Requests, context_tokens
-from andes_engine.schedulers import FCFS
+from andes_engine.schedulers import ANDES_EXACT, AUTHORS_CODE, FCFS, SARATHI
+from andes_engine.schedulers.authors_code import plan_authors_code
+from andes_engine.schedulers.sarathi import TOKEN_BUDGET as SARATHI_TOKEN_BUDGET
 from andes_engine.step_time import step_seconds
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-NEXT_PLAN_S, GATE_SHUT = range(2)
-"""Fields of `rhythm`."""
 
 
 @compiled
@@ -48,29 +52,32 @@ def decide(
     scheduler: int,
     knobs: FloatArray,
     step_time: FloatArray,
-    rhythm: FloatArray,
+    memory: PlanMemory,
     plan: Decision,
 ) -> None:
     """Decide on one iteration. Between plans (knob `planning_period_s`) an open gate stays open and a shut one shut.
 
     Args:
-        table: Live requests.
+        table: Live requests; receives their expected remaining length and whether they are paused.
         running: Rows of running requests in the engine's order. Shape (r,).
         waiting: Rows of waiting requests that may be admitted, in the engine's order. Shape (w,).
         view: Engine state and limits.
         scheduler: Number from `schedulers.SCHEDULERS`.
         knobs: Vector in the order of `knobs.KNOBS`.
         step_time: Vector of `step_time.StepTime`.
-        rhythm: When to plan next and whether the gate is shut, kept from call to call; zeros at first. Shape (2,).
+        memory: Kept from call to call (`plan_memory.empty_memory` at first).
         plan: Receives the decision.
     """
     head = plan.head
     head[:] = 0
     head[TOKEN_BUDGET] = view.max_batched_tokens
-    if scheduler == FCFS:
+    if scheduler == FCFS or scheduler == SARATHI:
         head[RESERVE_BLOCKS] = int(knobs[kn.KV_RESERVE] * view.kv_blocks)
+        if scheduler == SARATHI:
+            head[TOKEN_BUDGET] = min(max(SARATHI_TOKEN_BUDGET, len(running)), view.max_batched_tokens)
         return
     head[TOKEN_BUDGET] = _token_budget(table, running, view, knobs)
+    rhythm = memory.rhythm
     if len(running) > 0 and view.now_s < rhythm[NEXT_PLAN_S]:
         head[GATED] = int(rhythm[GATE_SHUT])
         return
@@ -78,54 +85,84 @@ def decide(
     rhythm[GATE_SHUT] = 0.0
     if len(running) + len(waiting) == 0:
         return
-    if not _contended(table, running, waiting, view, knobs, step_time):
+    survey = _survey(table, running, waiting, view, memory, plan)
+    pause_those_ahead(table, running, view, knobs, step_time, plan)
+    if not contended(survey, view, knobs, step_time):
         return
-    rows = np.concatenate((running, waiting))
     head[GATED] = 1
     head[PLANNED] = 1
     rhythm[GATE_SHUT] = 1.0
-    by_priority = choose_batch(table, rows, len(running), view, knobs, step_time, plan)
-    admit_newcomers(table, rows, len(running), by_priority, view, knobs, step_time, plan)
-    _order_running(table, rows, len(running), by_priority, plan)
+    if scheduler == AUTHORS_CODE:
+        plan_authors_code(table, running, waiting, view, knobs, plan)
+        return
+    if scheduler <= ANDES_EXACT:
+        choose_batch(table, survey, view, scheduler, knobs, step_time, memory.ranking, plan)
+        admit_newcomers(table, survey, view, knobs, step_time, plan)
+    else:
+        plan_by_score(
+            table, survey, view, scheduler, knobs, step_time, memory.user_service, memory.ranking, plan
+        )
+    _order_running(table, survey, plan)
 
 
 @compiled
 def _token_budget(table: Requests, running: IntArray, view: EngineView, knobs: FloatArray) -> int:
+    prefill_tokens = int(round(knobs[kn.PREFILL_TOKENS_PER_STEP]))
+    if prefill_tokens >= view.max_batched_tokens:
+        return view.max_batched_tokens
     decodes = 0
     for row in running:
         if missing_tokens(table, row) == 1:
             decodes += 1
-    return min(view.max_batched_tokens, decodes + int(round(knobs[kn.PREFILL_TOKENS_PER_STEP])))
+    return min(view.max_batched_tokens, decodes + prefill_tokens)
 
 
 @compiled
-def _contended(
-    table: Requests, running: IntArray, waiting: IntArray, view: EngineView, knobs: FloatArray, step_time: FloatArray
-) -> bool:
-    """Selective triggering: requests compete if serving all would pass the KV watermark, the batch cap or a reader's pace."""
-    live = len(running) + len(waiting)
-    if live > min(view.max_num_seqs, int(round(knobs[kn.BATCH_CAP]))):
-        return True
-    wanted, context, strictest_s = 0, 0, np.inf
+def _survey(
+    table: Requests, running: IntArray, waiting: IntArray, view: EngineView, memory: PlanMemory, plan: Decision
+) -> Survey:
+    """List the live requests, running first, with the blocks each wants and the length expected of it."""
+    live, wanted, context, strictest_s = 0, 0, 0, np.inf
+    kind = memory.length_kind[0]
     for group in (running, waiting):
         for row in group:
-            wanted += blocks_wanted(table, row, view)
+            plan.rows[live] = row
+            plan.weight_blocks[live] = blocks_wanted(table, row, view)
+            wanted += plan.weight_blocks[live]
             context += context_tokens(table, row)
             strictest_s = min(strictest_s, table.latency_s[row])
-    if wanted > knobs[kn.KV_WATERMARK] * view.kv_blocks:
-        return True
-    return step_seconds(step_time, 0, live, context, 0) > strictest_s
+            if kind != 0:
+                table.remaining_tokens[row] = expected_remaining(
+                    kind,
+                    memory.hazard,
+                    table.length_hint_tokens[row],
+                    table.prompt_tokens[row],
+                    table.emitted_tokens[row],
+                )
+            live += 1
+    return Survey(live, len(running), wanted, context, strictest_s)
 
 
 @compiled
-def _order_running(table: Requests, rows: IntArray, running: int, by_priority: IntArray, plan: Decision) -> None:
+def contended(survey: Survey, view: EngineView, knobs: FloatArray, step_time: FloatArray) -> bool:
+    """Selective triggering: requests compete if serving all would pass the KV watermark, the batch cap or a reader's pace."""
+    if survey.live > batch_limit(view, knobs):
+        return True
+    if survey.wanted_blocks > knobs[kn.KV_WATERMARK] * view.kv_blocks:
+        return True
+    return step_seconds(step_time, 0, survey.live, survey.context_tokens, 0, 0) > survey.strictest_s
+
+
+@compiled
+def _order_running(table: Requests, survey: Survey, plan: Decision) -> None:
     """Decodes by falling priority, then prefills: budget goes to readers first, and vLLM's emergency victim is the last."""
     count = 0
     for prefilling in (False, True):
-        for position in by_priority:
-            if position >= running or plan.victim[position]:
+        for place in range(survey.live):
+            position = plan.by_priority[place]
+            if position >= survey.running or plan.victim[position]:
                 continue
-            if (missing_tokens(table, rows[position]) > 1) == prefilling:
-                plan.order[count] = rows[position]
+            if (missing_tokens(table, plan.rows[position]) > 1) == prefilling:
+                plan.order[count] = plan.rows[position]
                 count += 1
     plan.head[N_ORDER] = count

@@ -1,4 +1,4 @@
-"""Buffers a decision is written to, and the block arithmetic its parts share."""
+"""Buffers a decision is written to, and the arithmetic of blocks and prices that its parts share."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled, compiled_allocating
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests, context_tokens
+from andes_engine.step_time import prefill_seconds
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-N_PREEMPT, N_ADMIT, N_ORDER, GATED, TOKEN_BUDGET, PLANNED, RESERVE_BLOCKS = range(7)
-HEAD_SIZE = 7
+N_PREEMPT, N_ADMIT, N_ORDER, GATED, TOKEN_BUDGET, PLANNED, RESERVE_BLOCKS, N_PAUSED = range(8)
+HEAD_SIZE = 8
 """Fields of `Decision.head`. GATED 0: every waiting request may be admitted, in the engine's order, as long as RESERVE_BLOCKS
 stay free (vLLM's own `watermark`), and `order` is empty. PLANNED 1: this decision was a plan, not the continuation of one."""
 
@@ -28,15 +29,18 @@ class Decision(NamedTuple):
     preempt: IntArray
     admit: IntArray
     order: IntArray
+    rows: IntArray
+    by_priority: IntArray
     gain: FloatArray
     priority: FloatArray
+    resume_s: FloatArray
     weight_blocks: IntArray
     chosen: BoolArray
     best: BoolArray
     victim: BoolArray
 
 
-@compiled
+@compiled_allocating
 def empty_decision(max_num_seqs: int, rows: int) -> Decision:
     """Buffers for a decision over at most `rows` live requests."""
     return Decision(
@@ -44,6 +48,9 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
         np.zeros(max_num_seqs, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),
         np.zeros(max_num_seqs, dtype=np.int64),
+        np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.int64),
+        np.zeros(rows),
         np.zeros(rows),
         np.zeros(rows),
         np.zeros(rows, dtype=np.int64),
@@ -55,8 +62,8 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
 
 @compiled
 def blocks_for(tokens: int, block_size_tokens: int) -> int:
-    """KV blocks that hold `tokens`."""
-    return (tokens + block_size_tokens - 1) // block_size_tokens
+    """KV blocks that hold `tokens`. In floating point, exact below 2**52 and many times faster than dividing integers."""
+    return int((tokens + block_size_tokens - 0.5) / block_size_tokens)
 
 
 @compiled
@@ -67,5 +74,33 @@ def blocks_wanted(table: Requests, row: int, view: EngineView) -> int:
 
 @compiled
 def missing_tokens(table: Requests, row: int) -> int:
-    """Tokens whose KV must be computed before the next token comes out."""
-    return max(context_tokens(table, row) - table.computed_tokens[row], 1)
+    """Tokens whose KV must be computed before the next token comes out, if the device's own cache is all there is."""
+    return max(context_tokens(table, row) - max(table.computed_tokens[row], table.cached_tokens[row]), 1)
+
+
+@compiled
+def host_pays(table: Requests, row: int, view: EngineView, step_time: FloatArray) -> bool:
+    """Whether copying a waiting request's KV back from host memory is cheaper than computing it."""
+    extra = table.host_tokens[row] - table.cached_tokens[row]
+    if extra <= 0:
+        return False
+    copied = blocks_for(extra, view.block_size_tokens) * view.host_copy_s_per_block
+    return copied < prefill_seconds(step_time, extra, view.max_batched_tokens)
+
+
+@compiled
+def resume_tokens(table: Requests, row: int, view: EngineView, step_time: FloatArray) -> int:
+    """Tokens a request has to prefill to go on, after taking back whatever is cheaper to take back; at least 1."""
+    if host_pays(table, row, view, step_time):
+        return max(context_tokens(table, row) - table.host_tokens[row], 1)
+    return missing_tokens(table, row)
+
+
+@compiled
+def resume_seconds(table: Requests, row: int, view: EngineView, step_time: FloatArray) -> float:
+    """Price of resuming, s: prefill of what is missing, plus copying from host memory where that is the cheaper way."""
+    seconds = prefill_seconds(step_time, resume_tokens(table, row, view, step_time), view.max_batched_tokens)
+    if host_pays(table, row, view, step_time):
+        extra = table.host_tokens[row] - table.cached_tokens[row]
+        seconds += blocks_for(extra, view.block_size_tokens) * view.host_copy_s_per_block
+    return seconds

@@ -42,3 +42,7 @@ class UnknownNameError(AndesError):
         near = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         super().__init__(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}.")
+
+
+class SchedulerError(AndesError):
+    """A user's own scheduler that cannot be found, fails, or does not answer with one number per request."""

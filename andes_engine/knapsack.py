@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled, compiled_allocating
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -44,7 +44,7 @@ def pack(
     return total
 
 
-@compiled
+@compiled_allocating
 def largest_batch(weight_blocks: IntArray, capacity_blocks: int, max_batch: int) -> int:
     """B_max of Andes: how many requests fit when the shortest contexts go first."""
     count = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled_allocating
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -27,7 +27,7 @@ def exact_memory_bytes(requests: int, capacity_blocks: int, max_batch: int) -> i
     return sizes * (capacity_blocks + 1) * 8 + requests * sizes * (capacity_blocks // _BITS + 1)
 
 
-@compiled
+@compiled_allocating
 def pack_exact(
     gain: FloatArray, weight_blocks: IntArray, capacity_blocks: int, max_batch: int, chosen: BoolArray
 ) -> float:
@@ -51,7 +51,7 @@ def pack_exact(
     return gain[chosen].sum()
 
 
-@compiled
+@compiled_allocating
 def pack_exact_of_size(
     gain: FloatArray, weight_blocks: IntArray, capacity_blocks: int, batch: int, chosen: BoolArray
 ) -> float:
@@ -68,7 +68,7 @@ def pack_exact_of_size(
     return gain[chosen].sum()
 
 
-@compiled
+@compiled_allocating
 def _solve(
     gain: FloatArray,
     weight_blocks: IntArray,
@@ -110,7 +110,7 @@ def _solve(
     return best[sizes - 1, capacity_blocks] > -np.inf
 
 
-@compiled
+@compiled_allocating
 def _read_choice(
     taken: BitArray, weight_blocks: IntArray, items: IntArray, blocks: int, counts: int, chosen: BoolArray
 ) -> None:

@@ -48,12 +48,23 @@ KNOBS: tuple[Knob, ...] = (
         "preemptions after which a request is left alone (v1: P)",
     ),
     Knob("preemption_budget", "preemptions", 0.25, 64.0, 1.0, True, "victims per plan (the paper states none)"),
+    Knob("stall_price", "ratio", 0.0, 4.0, 1.0, False, "weight of the stall a preemption causes; 0 switches the refiner off"),
     Knob(
         "prefill_tokens_per_step", "tokens", 32.0, 8192.0, 8192.0, True, "prefill tokens per iteration besides decodes"
     ),
     Knob("admission_limit", "requests", 1.0, 256.0, 256.0, True, "requests admitted per decision"),
     Knob("batch_cap", "sequences", 4.0, 1024.0, 1024.0, True, "running sequences at most"),
     Knob("kv_reserve", "share", 0.0, 0.3, 0.0, False, "share of KV blocks admission leaves free for running requests"),
+    Knob(
+        "pause_threshold_tokens",
+        "tokens",
+        1.0,
+        4096.0,
+        4096.0,
+        True,
+        "tokens ahead of its reader from which a request may skip iterations that are too slow for the strictest reader; "
+        "4096 never pauses (the paper has no pause)",
+    ),
     Knob(
         "planning_period_s", "s", 0.0, 1.0, 0.0, False, "time between plans; 0 plans every iteration, as the paper does"
     ),
@@ -70,10 +81,12 @@ KNOB_COUNT = len(KNOBS)
     SUNK_LAG_WEIGHT,
     PREEMPTION_CAP,
     PREEMPTION_BUDGET,
+    STALL_PRICE,
     PREFILL_TOKENS_PER_STEP,
     ADMISSION_LIMIT,
     BATCH_CAP,
     KV_RESERVE,
+    PAUSE_THRESHOLD_TOKENS,
     PLANNING_PERIOD_S,
 ) = range(KNOB_COUNT)
 

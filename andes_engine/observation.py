@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled, compiled_allocating
 from andes_engine.decision_buffers import blocks_wanted, missing_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests, context_tokens, next_due_s, qoe_so_far
@@ -67,7 +67,7 @@ FEATURES: tuple[Feature, ...] = (
 OBSERVATION_SIZE = len(FEATURES)
 
 
-@compiled
+@compiled_allocating
 def observe(
     table: Requests,
     running: IntArray,
@@ -192,7 +192,7 @@ def _observe_load(
         count = len(running)
         out[19] = prefilling / count
         out[20] = np.log2(1.0 + context / count) / 16.0
-        out[21] = np.log2(step_seconds(step_time, 0, count, context, 0) / strictest_s) / 4.0
+        out[21] = np.log2(step_seconds(step_time, 0, count, context, 0, 0) / strictest_s) / 4.0
         out[23] = np.log2(1.0 + emitted / count) / 12.0
 
 

@@ -16,64 +16,110 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-REQUEST = np.dtype(
-    [
-        ("arrival_s", np.float64),
-        ("ttft_s", np.float64),
-        ("latency_s", np.float64),
-        ("prompt_tokens", np.int64),
-        ("emitted_tokens", np.int64),
-        ("computed_tokens", np.int64),
-        ("held_blocks", np.int64),
-        ("preemptions", np.int64),
-        ("lateness_s", np.float64),
-        ("lag_sum_s", np.float64),
-        ("first_token_s", np.float64),
-        ("last_token_s", np.float64),
-    ]
+_FIELDS: tuple[tuple[str, type[np.generic]], ...] = (
+    # first cache line: what every decoded token touches
+    *((name, np.int32) for name in ("emitted_tokens", "computed_tokens", "held_blocks", "level_tokens")),
+    *((name, np.int32) for name in ("prompt_tokens", "paused")),
+    *((name, np.float64) for name in ("lateness_s", "lag_base_s", "arrival_s", "ttft_s", "latency_s")),
+    # second: what a decision also reads
+    *((name, np.float64) for name in ("remaining_tokens", "score", "first_token_s", "last_token_s", "admitted_s")),
+    *((name, np.int32) for name in ("preemptions", "cached_tokens", "host_tokens", "lost_tokens", "user", "rank")),
+    # third: the rest
+    *((name, np.float64) for name in ("length_hint_tokens",)),
+    *((name, np.int32) for name in ("slot",)),
 )
-"""One request. A table is an array of these: one argument to compiled code (a tuple of twelve arrays triples its compile time),
-read by field from both sides, ``table.lag_sum_s[row]``."""
+_CACHE_LINE_BYTES = 64
+
+REQUEST = np.dtype(
+    {
+        "names": [name for name, _ in _FIELDS],
+        "formats": [kind for _, kind in _FIELDS],
+        "offsets": np.cumsum([0] + [np.dtype(kind).itemsize for _, kind in _FIELDS])[:-1].tolist(),
+        "itemsize": 3 * _CACHE_LINE_BYTES,
+    }
+)
+"""One request. A table is an array of these: one argument to compiled code (a tuple of arrays triples its compile time),
+read by field from both sides, ``table.latency_s[row]``.
+
+| field | unit | meaning |
+|---|---|---|
+| `emitted_tokens` | tokens | delivered to the reader |
+| `computed_tokens` | tokens | in the KV cache of the device |
+| `held_blocks` | blocks | of the device's KV cache |
+| `lateness_s`, `level_tokens`, `lag_base_s` | s, tokens, s | see `deliver`; the sum of lags is `lag_sum_s` |
+| `arrival_s`, `ttft_s`, `latency_s` | s | arrival (engine clock), expected time to first token, reader's pace per token |
+| `prompt_tokens` | tokens | |
+| `preemptions` | | times the request lost its KV cache |
+| `cached_tokens` | tokens | of a waiting request: what the prefix cache still holds |
+| `host_tokens` | tokens | of a waiting request: what host memory holds |
+| `remaining_tokens` | tokens | expected output still to come, from the length source; NaN if unknown |
+| `score` | | what a user's own scheduler gives, higher first |
+| `paused` | 0, 1 | keeps its KV cache but skips this iteration |
+| `first_token_s`, `last_token_s`, `admitted_s` | s | NaN before |
+| `lost_tokens` | tokens | computed for it and lost to preemptions; what it was served is `served_tokens` |
+| `length_hint_tokens` | tokens | what an oracle length source says of its output; NaN for deployable sources |
+| `user` | | whose request it is |
+| `slot`, `rank` | | places in an engine's block table and in the last plan's order; an engine's own business |"""
 
 Requests = np.recarray
 """A table of requests, dtype `REQUEST`. Shape (rows,), or (engines, rows) in the batched simulator."""
 
-_STATE_FIELDS = ("emitted_tokens", "computed_tokens", "held_blocks", "preemptions", "lag_sum_s")
+_ZERO_AT_START = (
+    *("emitted_tokens", "computed_tokens", "held_blocks", "level_tokens", "preemptions", "lag_base_s"),
+    *("cached_tokens", "host_tokens", "score", "paused", "lost_tokens", "user", "rank"),
+)
+_UNKNOWN_AT_START = ("first_token_s", "last_token_s", "admitted_s", "remaining_tokens", "length_hint_tokens")
 
 
 def empty_requests(*shape: int) -> Requests:
     """Rows as they are before arrival: nothing computed, nothing emitted."""
-    table = np.zeros(shape, dtype=REQUEST).view(np.recarray)
+    memory = np.zeros(int(np.prod(shape)) * REQUEST.itemsize + _CACHE_LINE_BYTES, dtype=np.uint8)
+    start = -memory.ctypes.data % _CACHE_LINE_BYTES
+    table = memory[start : len(memory) - _CACHE_LINE_BYTES + start].view(REQUEST).reshape(shape).view(np.recarray)
     clear_rows(table)
     return table
 
 
 def clear_rows(table: Requests, rows: int | slice | IntArray = slice(None)) -> None:
     """Set rows back to their state before arrival, keeping arrival, expectation and prompt."""
-    for name in _STATE_FIELDS:
+    for name in _ZERO_AT_START:
         table[name][..., rows] = 0
+    for name in _UNKNOWN_AT_START:
+        table[name][..., rows] = np.nan
     table["lateness_s"][..., rows] = NEVER_DELIVERED
-    table["first_token_s"][..., rows] = np.nan
-    table["last_token_s"][..., rows] = np.nan
+    table["slot"][..., rows] = -1
 
 
 @compiled
 def deliver(table: Requests, row: int, now_s: float) -> None:
-    """Account one token delivered at `now_s`: O(1), the incremental form of `qoe.headline_qoe`."""
+    """Account one token delivered at `now_s`: O(1), the incremental form of `qoe.headline_qoe`.
+
+    Lag is the running maximum of lateness (`lateness_s`), a staircase; `level_tokens` counts the tokens on its present step and
+    `lag_base_s` sums those below. Adding a step's tokens one by one or all at once then gives the same bits.
+    """
     index = table.emitted_tokens[row]
     late_s = now_s - (table.arrival_s[row] + table.ttft_s[row] + index * table.latency_s[row])
     if index == 0:
         table.first_token_s[row] = now_s
-    table.lateness_s[row] = max(table.lateness_s[row], late_s)
-    table.lag_sum_s[row] += max(table.lateness_s[row], 0.0)
+    if late_s > table.lateness_s[row]:
+        table.lag_base_s[row] += table.level_tokens[row] * max(table.lateness_s[row], 0.0)
+        table.level_tokens[row] = 0
+        table.lateness_s[row] = late_s
+    table.level_tokens[row] += 1
     table.emitted_tokens[row] = index + 1
     table.last_token_s[row] = now_s
 
 
 @compiled
+def lag_sum_s(table: Requests, row: int) -> float:
+    """Sum of the lags of the tokens delivered so far, s."""
+    return table.lag_base_s[row] + table.level_tokens[row] * max(table.lateness_s[row], 0.0)
+
+
+@compiled
 def qoe_so_far(table: Requests, row: int) -> float:
     """Headline QoE over the tokens delivered so far; 1 before the first."""
-    return qoe_from_lag(table.emitted_tokens[row], table.lag_sum_s[row], table.latency_s[row])
+    return qoe_from_lag(table.emitted_tokens[row], lag_sum_s(table, row), table.latency_s[row])
 
 
 @compiled
@@ -90,6 +136,12 @@ def context_tokens(table: Requests, row: int) -> int:
 
 
 @compiled
+def served_tokens(table: Requests, row: int) -> int:
+    """Tokens computed for a request so far, recomputation included: its attained service."""
+    return table.lost_tokens[row] + table.computed_tokens[row]
+
+
+@compiled
 def best_case_qoe(table: Requests, row: int, output_tokens: int, now_s: float) -> float:
     """Upper bound of the final QoE: every missing token delivered right now.
 
@@ -98,11 +150,11 @@ def best_case_qoe(table: Requests, row: int, output_tokens: int, now_s: float) -
     """
     emitted = table.emitted_tokens[row]
     missing = output_tokens - emitted
-    lag_sum_s = table.lag_sum_s[row]
+    total_s = lag_sum_s(table, row)
     if missing > 0:
         overdue_s = now_s - (table.arrival_s[row] + table.ttft_s[row] + emitted * table.latency_s[row])
-        lag_sum_s += missing * max(table.lateness_s[row], overdue_s, 0.0)
-    return qoe_from_lag(output_tokens, lag_sum_s, table.latency_s[row])
+        total_s += missing * max(table.lateness_s[row], overdue_s, 0.0)
+    return qoe_from_lag(output_tokens, total_s, table.latency_s[row])
 
 
 class RequestTable:
@@ -120,7 +172,9 @@ class RequestTable:
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._row_of
 
-    def add(self, request_id: str, arrival_s: float, prompt_tokens: int, ttft_s: float, latency_s: float) -> int:
+    def add(
+        self, request_id: str, arrival_s: float, prompt_tokens: int, ttft_s: float, latency_s: float, user: int = 0
+    ) -> int:
         """Take a free row for a request; an id already present is an error."""
         if request_id in self._row_of:
             raise KeyError(f"request '{request_id}' is already in the table")
@@ -130,6 +184,7 @@ class RequestTable:
         clear_rows(self.rows, row)
         self.rows.arrival_s[row], self.rows.prompt_tokens[row] = arrival_s, prompt_tokens
         self.rows.ttft_s[row], self.rows.latency_s[row] = ttft_s, latency_s
+        self.rows.user[row] = user
         self._row_of[request_id], self._name_of[row] = row, request_id
         return row
 

@@ -17,7 +17,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled, compiled_allocating
 from andes_engine.errors import AndesError
 
 FloatArray = NDArray[np.float64]
@@ -144,7 +144,7 @@ def _observe(state: FloatArray, prompt_tokens: int, last: int, ended: float) -> 
         _refresh(state)
 
 
-@compiled
+@compiled_allocating
 def _refresh(state: FloatArray) -> None:
     """Recompute hazards and expectations of every class: its own counts, backed off to all classes, these to the prior."""
     state[_UNSEEN] = 0.0

@@ -1,24 +1,67 @@
 """Andes: how much QoE a request gains from being served over the horizon instead of waiting (arXiv 2404.16283, section 4).
 
 ``gain = Q_serve(B) - Q_wait``. Both are the headline QoE of the tokens delivered so far plus the `k` tokens the reader would take
-in over the horizon. Served, these tokens come at the batch's token latency; waiting, the same tokens come one horizon later.
-Judging both sides over the same tokens is a deviation from the paper, which counts what is delivered by the horizon: with it, no
-score can be raised by withholding tokens.
+in over the horizon (no more than the length source expects to come). Served, these tokens come at the batch's token latency;
+waiting, the same tokens come one horizon later. Judging both sides over the same tokens is a deviation from the paper, which
+counts what is delivered by the horizon: with it, no score can be raised by withholding tokens.
 
 Lag that neither choice can undo, past or to come, enters with weight `sunk_lag_weight`. At 0 (default) a waiting request's gain
 rises until its first token is due and never falls with age, which is the paper's stated anti-starvation;
 at 1 the gain is the plain difference of headline QoE, which favours requests that can still be saved.
+
+Three objectives share the projection (paper, known second-hand): the average of QoE, its minimum, and the count of perfect ones.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine.compile_cache import compiled
-from andes_engine.request import Requests, next_due_s
+from andes_engine.request import Requests, lag_sum_s, next_due_s
 
 FloatArray = NDArray[np.float64]
+
+TIE_BREAK = 1e-6
+"""Weight of the average gain in the other two objectives, whose values are mostly zero: it orders what they leave equal."""
+
+
+class Projection(NamedTuple):
+    """What is to come for one request: half the reading time of what is judged, lag per token that is sunk, lag that waiting adds (s)."""
+
+    whole_s: float
+    sunk_s: float
+    added_s: float
+
+
+@compiled
+def project(
+    table: Requests, row: int, start_s: float, delay_s: float, token_latency_s: float, horizon_s: float
+) -> Projection:
+    """Project a request over the horizon, served from `start_s` on or `delay_s` later.
+
+    Args:
+        table: Live requests.
+        row: The request.
+        start_s: When its next token could come if it is served now, engine clock.
+        delay_s: How much later it comes otherwise; the horizon for Q_wait, a stall for the preemption refiner.
+        token_latency_s: Time between tokens once served: the duration of an iteration at the batch considered.
+        horizon_s: Over how much of the response QoE is judged.
+    """
+    latency_s = table.latency_s[row]
+    emitted = table.emitted_tokens[row]
+    ahead = max(horizon_s / max(latency_s, token_latency_s), 1.0)
+    if table.remaining_tokens[row] < ahead:  # false for NaN: no length source
+        ahead = max(table.remaining_tokens[row], 1.0)
+    total = emitted + ahead
+    overdue_s = start_s - next_due_s(table, row)
+    drift_s = token_latency_s - latency_s
+    unavoidable_s = mean_overdue(overdue_s, drift_s, ahead)
+    added_s = ahead / total * (mean_overdue(overdue_s + delay_s, drift_s, ahead) - unavoidable_s)
+    past_s = lag_sum_s(table, row) + ahead * (max(table.lateness_s[row], 0.0) + unavoidable_s)
+    return Projection(total * latency_s / 2.0, past_s / total, added_s)
 
 
 @compiled
@@ -31,32 +74,25 @@ def delay_cost(
     horizon_s: float,
     sunk_lag_weight: float,
 ) -> float:
-    """QoE lost if the request's next tokens come `delay_s` later than they could.
+    """QoE lost if the request's next tokens come `delay_s` later than they could, in [0, 1]; arguments as in `project`.
 
-    Args:
-        table: Live requests.
-        row: The request.
-        start_s: When its next token could come if it is served now, engine clock.
-        delay_s: How much later it comes otherwise; the horizon for Q_wait, a stall for the preemption refiner.
-        token_latency_s: Time between tokens once served: the duration of an iteration at the batch considered.
-        horizon_s: Over how much of the response QoE is judged.
-        sunk_lag_weight: Weight of lag that is already unavoidable, 0 to 1.
-
-    Returns:
-        Difference of QoE, in [0, 1].
+    Lag that is already unavoidable counts with `sunk_lag_weight`, 0 to 1.
     """
-    latency_s = table.latency_s[row]
-    emitted = table.emitted_tokens[row]
-    ahead = max(horizon_s / max(latency_s, token_latency_s), 1.0)
-    total = emitted + ahead
-    overdue_s = start_s - next_due_s(table, row)
-    drift_s = token_latency_s - latency_s
-    unavoidable_s = mean_overdue(overdue_s, drift_s, ahead)
-    added_s = ahead / total * (mean_overdue(overdue_s + delay_s, drift_s, ahead) - unavoidable_s)
-    past_s = table.lag_sum_s[row] + ahead * (max(table.lateness_s[row], 0.0) + unavoidable_s)
-    whole_s = total * latency_s / 2.0
-    served_s = whole_s + sunk_lag_weight * past_s / total
-    return whole_s / served_s - whole_s / (served_s + added_s)
+    ahead = project(table, row, start_s, delay_s, token_latency_s, horizon_s)
+    served_s = ahead.whole_s + sunk_lag_weight * ahead.sunk_s
+    return ahead.whole_s * ahead.added_s / (served_s * (served_s + ahead.added_s))
+
+
+@compiled
+def max_min_value(lowest_qoe: float, ahead: Projection) -> float:
+    """Objective max-min: how far the request would fall below the worst QoE there is, ``max(Q_min - Q_wait, 0)``."""
+    return max(lowest_qoe - ahead.whole_s / (ahead.whole_s + ahead.sunk_s + ahead.added_s), 0.0)
+
+
+@compiled
+def perfect_value(ahead: Projection) -> float:
+    """Objective perfect count: 1 if the request is perfect, stays so if served and does not if it waits."""
+    return 1.0 if ahead.sunk_s <= 0.0 and ahead.added_s > 0.0 else 0.0
 
 
 @compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled_allocating
 from andes_engine.observation import observe
 from andes_engine.sim import state as st
 from andes_engine.sim.state import Engines, one, view_of
@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-@compiled
+@compiled_allocating
 def observe_all(engines: Engines, last_counters: IntArray, last_s: FloatArray, out: NDArray[np.float32]) -> None:
     """Observe every engine and remember when, for the next call's "since the last decision".
 

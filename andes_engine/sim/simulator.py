@@ -11,14 +11,18 @@ from andes_engine import counters as ct
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import CapacityError
 from andes_engine.knobs import Knobs
+from andes_engine.lengths import length_hints, length_source
 from andes_engine.observation import OBSERVATION_SIZE
+from andes_engine.plan_memory import NEXT_ABORT_S, forget
 from andes_engine.records import RunRecord
 from andes_engine.request import clear_rows
-from andes_engine.schedulers import scheduler_id
+from andes_engine.schedulers import OWN, scheduler_id
 from andes_engine.sim import state as st
+from andes_engine.sim.block_pool import reset_pool
 from andes_engine.sim.observing import observe_all
 from andes_engine.sim.potential import best_case_qoe_of, potentials_of
-from andes_engine.sim.state import Engines, allocate, limits_of, one
+from andes_engine.sim.own_loop import OwnLoop
+from andes_engine.sim.state import Engines, allocate, limits_of, one_view
 from andes_engine.sim.step import advance_all
 from andes_engine.workload import Workload
 
@@ -34,11 +38,22 @@ class Simulator:
         engines: Limits and speed of each engine.
         max_requests: Longest workload any of them will get.
         token_log: Keep every token's delivery time, up to this many per engine; 0 keeps none.
+        users: Most users any workload will have.
+        every_step: Run iteration by iteration, skipping none; the same outcome, slower.
     """
 
-    def __init__(self, engines: Sequence[EngineConfig], max_requests: int, token_log: int = 0) -> None:
+    def __init__(
+        self,
+        engines: Sequence[EngineConfig],
+        max_requests: int,
+        token_log: int = 0,
+        users: int = 1,
+        every_step: bool = False,
+    ) -> None:
         self.configs = list(engines)
-        self.engines: Engines = allocate(self.configs, max_requests, token_log)
+        self.engines: Engines = allocate(self.configs, max_requests, token_log, users)
+        self._every_step = every_step
+        self._own: dict[int, OwnLoop] = {}
         self._workloads: list[Workload | None] = [None] * len(self.configs)
         self._observed_counters = np.zeros_like(self.engines.counters)
         self._observed_s = np.zeros(len(self.configs))
@@ -50,19 +65,41 @@ class Simulator:
         """Put another engine in this place; call before `reset`.
 
         Raises:
-            CapacityError: If it runs more sequences than this simulator was built for.
+            CapacityError: If it runs more sequences than this simulator was built for, or caches prefixes and it was not.
         """
         seqs = self.engines.running.shape[1]
         if config.max_num_seqs > seqs:
             raise CapacityError(
                 f"engine '{config.name}' runs {config.max_num_seqs} sequences, this simulator at most {seqs}"
             )
+        if config.prefix_caching and config.kv_blocks >= self.engines.pool.key.shape[1]:
+            raise CapacityError(
+                f"engine '{config.name}' caches prefixes in {config.kv_blocks} blocks, this simulator was built for "
+                f"{self.engines.pool.key.shape[1] - 1}; give it such an engine from the start"
+            )
         self.configs[index] = config
         self.engines.limits[index] = limits_of(config)
         self.engines.step_time[index] = config.step_time.vector
+        self.engines.copy_s[index] = config.host_copy_s_per_block
 
-    def reset(self, index: int, workload: Workload, scheduler: str, knobs: Knobs) -> None:
+    def reset(
+        self,
+        index: int,
+        workload: Workload,
+        scheduler: str,
+        knobs: Knobs,
+        lengths: str = "none",
+        length_sigma: float = 0.6,
+    ) -> None:
         """Give one engine a workload and start its clock at 0.
+
+        Args:
+            index: Which engine.
+            workload: Its requests.
+            scheduler: Name from `schedulers.SCHEDULERS`, or ``module.function`` of a user's own.
+            knobs: Knobs at the start.
+            lengths: Source of expected output lengths, from `lengths.LENGTH_SOURCES`.
+            length_sigma: Standard deviation of the noisy source's error, in logarithms.
 
         Raises:
             CapacityError: If the workload has more requests than rows, or one longer than the KV cache.
@@ -78,13 +115,57 @@ class Simulator:
         for name in ("arrival_s", "ttft_s", "latency_s", "prompt_tokens"):
             mine.table[name][:n] = getattr(workload, name)
         mine.output_tokens[:n], mine.finish_s[:] = workload.output_tokens, np.nan
-        mine.now_s[0], mine.counters[:], mine.rhythm[:] = 0.0, 0, 0.0
-        mine.registers[:] = (0, 0, self.configs[index].kv_blocks, 0, n)
+        mine.now_s[0], mine.counters[:] = 0.0, 0
+        config = self.configs[index]
+        mine.registers[:] = (0, 0, config.kv_blocks, 0, n, config.host_kv_blocks, 0)
         mine.limits[st.L_SCHEDULER] = scheduler_id(scheduler)
         mine.knobs[:] = knobs.vector
+        forget(mine.memory)
+        self._reset_lengths(mine, workload, lengths, length_sigma)
+        self._reset_readers(mine, workload)
+        self._reset_prefixes(index, workload)
         self._reset_token_log(mine, workload)
+        self._own.pop(index, None)
+        if mine.limits[st.L_SCHEDULER] == OWN:
+            self._own[index] = OwnLoop(self.of(index), scheduler)
         self._observed_counters[index], self._observed_s[index] = 0, 0.0
         self._workloads[index] = workload
+
+    @staticmethod
+    def _reset_lengths(mine: Engines, workload: Workload, lengths: str, sigma: float) -> None:
+        source = length_source(lengths)
+        mine.memory.length_kind[0] = source.kind
+        rng = np.random.default_rng(int(workload.fingerprint, 16))  # the same guesses for every scheduler
+        mine.table["length_hint_tokens"][: len(workload)] = length_hints(
+            source.kind, workload.output_tokens, sigma, rng
+        )
+
+    @staticmethod
+    def _reset_readers(mine: Engines, workload: Workload) -> None:
+        n, users = len(workload), mine.memory.user_service.shape[0]
+        if workload.user.max() >= users:
+            raise CapacityError(
+                f"workload '{workload.name}' has users up to {workload.user.max()}, this simulator knows {users}; raise users"
+            )
+        mine.table["user"][:n] = workload.user
+        mine.abort_s[:n], mine.abort_s[n:] = workload.abort_s, np.inf
+        mine.memory.rhythm[NEXT_ABORT_S] = np.inf
+
+    def _reset_prefixes(self, index: int, workload: Workload) -> None:
+        config, hashes = self.configs[index], workload.block_hashes
+        if not config.prefix_caching:
+            return
+        reset_pool(self.of(index).pool, config.kv_blocks, config.max_num_seqs)
+        shared = hashes is not None and hashes.block_tokens % config.block_size_tokens == 0
+        self.engines.hash_tokens[index] = hashes.block_tokens if hashes is not None and shared else 0
+        if hashes is None or not shared:
+            return
+        if len(hashes.hash_ids) > self.engines.hash_ids.shape[1]:
+            wider = np.zeros((len(self), len(hashes.hash_ids)), dtype=np.int64)
+            wider[:, : self.engines.hash_ids.shape[1]] = self.engines.hash_ids
+            self.engines = self.engines._replace(hash_ids=wider)
+        self.engines.hash_ids[index, : len(hashes.hash_ids)] = hashes.hash_ids
+        self.engines.hash_offsets[index, : len(hashes.hash_offsets)] = hashes.hash_offsets
 
     @staticmethod
     def _reset_token_log(mine: Engines, workload: Workload) -> None:
@@ -99,9 +180,7 @@ class Simulator:
 
     def of(self, index: int) -> Engines:
         """Arrays of one engine (views, not copies)."""
-        return one.py_func(
-            self.engines, index
-        )  # keeps record arrays, which compiled code would hand back as plain ones
+        return one_view(self.engines, index)
 
     def workload(self, index: int) -> Workload:
         """The workload an engine was reset with."""
@@ -116,7 +195,11 @@ class Simulator:
 
     def advance(self, until_s: FloatArray | float) -> None:
         """Run all engines until `until_s` (scalar or one per engine), or until drained."""
-        advance_all(self.engines, np.broadcast_to(np.asarray(until_s, dtype=np.float64), (len(self),)).copy())
+        until = np.broadcast_to(np.asarray(until_s, dtype=np.float64), (len(self),)).copy()
+        for index, loop in self._own.items():
+            loop.advance(until[index])
+            until[index] = -np.inf
+        advance_all(self.engines, until, self._every_step)
 
     def observations(self) -> NDArray[np.float32]:
         """What a policy sees of every engine now. Shape (engines, OBSERVATION_SIZE), a fresh array."""
@@ -134,7 +217,14 @@ class Simulator:
         return fresh
 
     def _slice(self, index: int) -> Engines:
-        return Engines(*(values[index : index + 1] for values in self.engines))  # type: ignore[arg-type]
+        return Engines(
+            *(
+                type(values)(*(array[index : index + 1] for array in values))  # type: ignore[call-arg]
+                if isinstance(values, tuple)
+                else values[index : index + 1]
+                for values in self.engines
+            )
+        )
 
     def requests(self) -> NDArray[np.int64]:
         """Requests in each engine's workload. Shape (engines,)."""
@@ -173,6 +263,9 @@ class Simulator:
                 "steps": float(mine.counters[ct.STEPS]),
                 "decisions": float(mine.counters[ct.DECISIONS]),
                 "planned_preemptions": float(mine.counters[ct.PLANNED_PREEMPTIONS]),
+                "aborted": float(mine.counters[ct.ABORTED]),
+                "pauses": float(mine.counters[ct.PAUSES]),
+                "copied_blocks": float(mine.counters[ct.COPIED_BLOCKS]),
             },
         )
 
@@ -196,9 +289,13 @@ def simulate(
     knobs: Knobs | None = None,
     until_s: float = DRAIN,
     token_log: bool = False,
+    lengths: str = "none",
+    length_sigma: float = 0.6,
+    every_step: bool = False,
 ) -> RunRecord:
-    """Run one workload under one scheduler with fixed knobs, drained unless `until_s` is given."""
-    simulator = Simulator([engine], len(workload), int(workload.output_tokens.sum()) if token_log else 0)
-    simulator.reset(0, workload, scheduler, knobs or Knobs())
+    """Run one workload under one scheduler with fixed knobs, drained unless `until_s` is given; arguments as in `Simulator`."""
+    log = int(workload.output_tokens.sum()) if token_log else 0
+    simulator = Simulator([engine], len(workload), log, int(workload.user.max()) + 1, every_step)
+    simulator.reset(0, workload, scheduler, knobs or Knobs(), lengths, length_sigma)
     simulator.advance(until_s)
     return simulator.record(0, scheduler)

@@ -1,0 +1,100 @@
+"""Packing for schedulers that only rank: the best-ranked requests get memory while it lasts, the others make room.
+
+No gain is traded against another here, so the preemption gate, cap, budget and refiner of Andes do not apply; a rival's own
+rules are in its score.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine import knobs as kn
+from andes_engine.admission import free_for_newcomers, open_one
+from andes_engine.batch_choice import Survey, batch_limit
+from andes_engine.compile_cache import compiled
+from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision
+from andes_engine.engine import EngineView
+from andes_engine.ranking import rank_by_priority
+from andes_engine.request import Requests
+from andes_engine.schedulers.score_view import ScoreView
+from andes_engine.schedulers.scoring import score_of
+from andes_engine.step_time import prefill_seconds, step_seconds
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_PRICED_TOKENS = 256
+"""A typical prompt: the price of prefilling one token is taken from prefilling this many."""
+
+
+@compiled
+def plan_by_score(
+    table: Requests,
+    survey: Survey,
+    view: EngineView,
+    scheduler: int,
+    knobs: FloatArray,
+    step_time: FloatArray,
+    user_service: FloatArray,
+    ranking: IntArray,
+    plan: Decision,
+) -> None:
+    """Score, rank, choose while it fits, admit the chosen, preempt as many of the others as they need."""
+    n, running = survey.live, survey.running
+    mean_context = survey.context_tokens // max(n, 1)
+    latency_s = step_seconds(step_time, 0, running, running * mean_context, 0, 0)
+    per_token_s = prefill_seconds(step_time, _PRICED_TOKENS, view.max_batched_tokens) / _PRICED_TOKENS
+    look = ScoreView(view.now_s, latency_s, per_token_s, user_service)
+    for position in range(n):
+        plan.priority[position] = score_of(scheduler, table, plan.rows[position], position < running, look)
+    rank_by_priority(table, plan.rows[:n], plan.priority[:n], ranking, plan.by_priority[:n])
+    _choose(survey, view, knobs, plan)
+    _admit_chosen(table, survey, view, knobs, plan)
+    open_one(survey, plan)
+
+
+@compiled
+def _choose(survey: Survey, view: EngineView, knobs: FloatArray, plan: Decision) -> None:
+    """Keep the best-ranked while they fit. The first newcomer that does not fit shuts the door on worse-ranked newcomers."""
+    room, slots, door = view.kv_blocks, batch_limit(view, knobs), True
+    plan.chosen[: survey.live] = False
+    plan.victim[: survey.live] = False
+    for place in range(survey.live):
+        position = plan.by_priority[place]
+        fits = slots > 0 and plan.weight_blocks[position] <= room
+        if position >= survey.running and not (door and fits):
+            door = False
+        elif fits:
+            plan.chosen[position] = True
+            room -= plan.weight_blocks[position]
+            slots -= 1
+
+
+@compiled
+def _admit_chosen(table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, plan: Decision) -> None:
+    """Admit chosen newcomers best first; each takes free room, then room of unchosen running requests, worst first."""
+    head, running = plan.head, survey.running
+    slots = batch_limit(view, knobs) - running
+    free = free_for_newcomers(table, survey, view, knobs, plan)
+    worst = survey.live - 1
+    for place in range(survey.live):
+        position = plan.by_priority[place]
+        if position < running or not plan.chosen[position]:
+            continue
+        need = plan.weight_blocks[position]
+        while (free < need or slots < 1) and worst >= 0:
+            victim = plan.by_priority[worst]
+            worst -= 1
+            if victim < running and not plan.chosen[victim]:
+                plan.victim[victim] = True
+                plan.preempt[head[N_PREEMPT]] = plan.rows[victim]
+                head[N_PREEMPT] += 1
+                free += max(plan.weight_blocks[victim], table.held_blocks[plan.rows[victim]])
+                slots += 1
+        if free < need or slots < 1 or head[N_ADMIT] >= int(round(knobs[kn.ADMISSION_LIMIT])):
+            return
+        plan.admit[head[N_ADMIT]] = plan.rows[position]
+        head[N_ADMIT] += 1
+        free -= need
+        slots -= 1

@@ -1,0 +1,54 @@
+"""The third verdict: a request far ahead of its reader keeps its KV cache but skips iterations that are too slow for others.
+
+Frees compute, not memory. Not in the paper; it pays where the batch is compute-bound and a reader is strict.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine import knobs as kn
+from andes_engine.compile_cache import compiled
+from andes_engine.decision_buffers import N_PAUSED, Decision, missing_tokens
+from andes_engine.engine import EngineView
+from andes_engine.request import Requests, context_tokens, next_due_s
+from andes_engine.step_time import step_seconds
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_NEVER = 4096.0
+
+
+@compiled
+def tokens_ahead(table: Requests, row: int, now_s: float) -> float:
+    """Tokens delivered that the reader has not come to yet; negative once the reader has run out."""
+    return (next_due_s(table, row) - now_s) / table.latency_s[row]
+
+
+@compiled
+def pause_those_ahead(
+    table: Requests, running: IntArray, view: EngineView, knobs: FloatArray, step_time: FloatArray, plan: Decision
+) -> None:
+    """Set `paused` of every running request; never of all of them, so that the engine moves on."""
+    for row in running:
+        table.paused[row] = 0
+    threshold = knobs[kn.PAUSE_THRESHOLD_TOKENS]
+    if threshold >= _NEVER or len(running) < 2:
+        return
+    decodes, context, strictest_s = 0, 0, np.inf
+    least, least_row = np.inf, running[0]
+    for row in running:
+        decodes += 1
+        context += context_tokens(table, row)
+        strictest_s = min(strictest_s, table.latency_s[row])
+        ahead = tokens_ahead(table, row, view.now_s)
+        if ahead < least:
+            least, least_row = ahead, row
+    if step_seconds(step_time, 0, decodes, context, 0, 0) <= strictest_s:
+        return
+    for row in running:
+        if row != least_row and missing_tokens(table, row) == 1 and tokens_ahead(table, row, view.now_s) >= threshold:
+            table.paused[row] = 1
+            plan.head[N_PAUSED] += 1

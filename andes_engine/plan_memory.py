@@ -1,0 +1,58 @@
+"""What the decision remembers from one call to the next, apart from the requests themselves."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine.lengths import hazard_state
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+NEXT_PLAN_S, GATE_SHUT, NEXT_ABORT_S = range(3)
+"""Fields of `rhythm`: when to plan next, whether the gate is shut, and (simulator only) when the next reader may leave."""
+
+
+class PlanMemory(NamedTuple):
+    """Kept for as long as an engine runs; every array may have the engine as a leading axis.
+
+    `rhythm`: see the constants above. `ranking`: how many and which rows the last plan ranked, best first; most of that order still
+    holds at the next plan, which makes sorting cheap and changes nothing else. Shape (1 + rows,).
+    `user_service`: weighted tokens served per user, for fairness. Shape (users,). `length_kind`: number of the length source. Shape (1,).
+    `hazard`: what it has learned, see `andes_engine.lengths`.
+    """
+
+    rhythm: FloatArray
+    ranking: IntArray
+    user_service: FloatArray
+    length_kind: IntArray
+    hazard: FloatArray
+
+
+def empty_memory(rows: int, users: int = 1, engines: tuple[int, ...] = ()) -> PlanMemory:
+    """Nothing remembered yet, for up to `rows` requests; `engines` is the leading shape."""
+    hazard = np.zeros((*engines, _unlearned().size))
+    hazard[...] = _unlearned()
+    return PlanMemory(
+        np.zeros((*engines, 3)),
+        np.zeros((*engines, 1 + rows), dtype=np.int64),
+        np.zeros((*engines, users)),
+        np.zeros((*engines, 1), dtype=np.int64),
+        hazard,
+    )
+
+
+def forget(memory: PlanMemory) -> None:
+    """Back to `empty_memory`, in place."""
+    for values in (memory.rhythm, memory.ranking, memory.user_service, memory.length_kind):
+        values[...] = 0
+    memory.hazard[...] = _unlearned()
+
+
+@cache
+def _unlearned() -> FloatArray:
+    return hazard_state()
