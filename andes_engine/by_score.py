@@ -18,7 +18,7 @@ from andes_engine.engine import EngineView
 from andes_engine.ranking import rank_by_priority
 from andes_engine.request import Requests
 from andes_engine.schedulers.score_view import ScoreView
-from andes_engine.schedulers.scoring import score_of
+from andes_engine.schedulers.scoring import may_preempt, score_of
 from andes_engine.step_time import prefill_seconds, step_seconds
 
 FloatArray = NDArray[np.float64]
@@ -49,19 +49,28 @@ def plan_by_score(
     for position in range(n):
         plan.priority[position] = score_of(scheduler, table, plan.rows[position], position < running, look)
     rank_by_priority(table, plan.rows[:n], plan.priority[:n], ranking, plan.by_priority[:n])
-    _choose(survey, view, knobs, plan)
-    _admit_chosen(table, survey, view, knobs, plan)
+    _choose(survey, view, knobs, may_preempt(scheduler), plan)
+    _admit_chosen(table, survey, view, knobs, may_preempt(scheduler), plan)
     open_one(survey, plan)
 
 
 @compiled
-def _choose(survey: Survey, view: EngineView, knobs: FloatArray, plan: Decision) -> None:
-    """Keep the best-ranked while they fit. The first newcomer that does not fit shuts the door on worse-ranked newcomers."""
+def _choose(survey: Survey, view: EngineView, knobs: FloatArray, preemptive: bool, plan: Decision) -> None:
+    """Keep the best-ranked while they fit. The first newcomer that does not fit shuts the door on worse-ranked newcomers.
+
+    Where nobody is preempted, the running requests come first.
+    """
     room, slots, door = view.kv_blocks, batch_limit(view, knobs), True
-    plan.chosen[: survey.live] = False
     plan.victim[: survey.live] = False
+    for position in range(survey.live):
+        plan.chosen[position] = position < survey.running and not preemptive
+        if plan.chosen[position]:
+            room -= plan.weight_blocks[position]
+            slots -= 1
     for place in range(survey.live):
         position = plan.by_priority[place]
+        if plan.chosen[position]:
+            continue
         fits = slots > 0 and plan.weight_blocks[position] <= room
         if position >= survey.running and not (door and fits):
             door = False
@@ -72,12 +81,14 @@ def _choose(survey: Survey, view: EngineView, knobs: FloatArray, plan: Decision)
 
 
 @compiled
-def _admit_chosen(table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, plan: Decision) -> None:
-    """Admit chosen newcomers best first; each takes free room, then room of unchosen running requests, worst first."""
+def _admit_chosen(
+    table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, preemptive: bool, plan: Decision
+) -> None:
+    """Admit chosen newcomers best first; each takes free room, then that of unchosen running requests, worst first."""
     head, running = plan.head, survey.running
     slots = batch_limit(view, knobs) - running
     free = free_for_newcomers(table, survey, view, knobs, plan)
-    worst = survey.live - 1
+    worst = survey.live - 1 if preemptive else -1
     for place in range(survey.live):
         position = plan.by_priority[place]
         if position < running or not plan.chosen[position]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numba
 
-_CONSTANTS = ("knobs.py", "counters.py", "engine.py", "schedulers/__init__.py")
+_CONSTANTS = ("knobs.py", "counters.py", "engine.py", "plan_memory.py", "schedulers/__init__.py")
 """Modules without compiled code whose values or types are compiled into others."""
 
 

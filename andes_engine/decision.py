@@ -32,7 +32,7 @@ from andes_engine.decision_buffers import (
 from andes_engine.engine import EngineView
 from andes_engine.lengths import expected_remaining
 from andes_engine.pausing import pause_those_ahead
-from andes_engine.plan_memory import GATE_SHUT, NEXT_PLAN_S, PlanMemory
+from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S, PlanMemory
 from andes_engine.request import Requests, context_tokens
 from andes_engine.schedulers import ANDES_EXACT, AUTHORS_CODE, FCFS, SARATHI
 from andes_engine.schedulers.authors_code import plan_authors_code
@@ -85,6 +85,11 @@ def decide(
     rhythm[GATE_SHUT] = 0.0
     if len(running) + len(waiting) == 0:
         return
+    if scheduler == AUTHORS_CODE:  # has its own trigger
+        plan_authors_code(table, running, waiting, view, knobs, plan, int(rhythm[ITERATION]))
+        rhythm[ITERATION] += 1.0
+        rhythm[GATE_SHUT] = 1.0
+        return
     survey = _survey(table, running, waiting, view, memory, plan)
     pause_those_ahead(table, running, view, knobs, step_time, plan)
     if not contended(survey, view, knobs, step_time):
@@ -92,9 +97,6 @@ def decide(
     head[GATED] = 1
     head[PLANNED] = 1
     rhythm[GATE_SHUT] = 1.0
-    if scheduler == AUTHORS_CODE:
-        plan_authors_code(table, running, waiting, view, knobs, plan)
-        return
     if scheduler <= ANDES_EXACT:
         choose_batch(table, survey, view, scheduler, knobs, step_time, memory.ranking, plan)
         admit_newcomers(table, survey, view, knobs, step_time, plan)

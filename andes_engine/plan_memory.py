@@ -13,8 +13,9 @@ from andes_engine.lengths import hazard_state
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-NEXT_PLAN_S, GATE_SHUT, NEXT_ABORT_S = range(3)
-"""Fields of `rhythm`: when to plan next, whether the gate is shut, and (simulator only) when the next reader may leave."""
+NEXT_PLAN_S, GATE_SHUT, NEXT_ABORT_S, ITERATION = range(4)
+"""Fields of `rhythm`: when to plan next, whether the gate is shut, when the next reader may leave (simulator only), and how many
+iterations were decided on (`authors_code` only)."""
 
 
 class PlanMemory(NamedTuple):
@@ -38,7 +39,7 @@ def empty_memory(rows: int, users: int = 1, engines: tuple[int, ...] = ()) -> Pl
     hazard = np.zeros((*engines, _unlearned().size))
     hazard[...] = _unlearned()
     return PlanMemory(
-        np.zeros((*engines, 3)),
+        np.zeros((*engines, 4)),
         np.zeros((*engines, 1 + rows), dtype=np.int64),
         np.zeros((*engines, users)),
         np.zeros((*engines, 1), dtype=np.int64),

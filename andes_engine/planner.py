@@ -30,6 +30,7 @@ from andes_engine.engine import EngineView
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.knobs import Knobs
 from andes_engine.observation import OBSERVATION_SIZE, observe
+from andes_engine.plan_memory import empty_memory
 from andes_engine.policy.guard import GuardedPolicy
 from andes_engine.request import RequestTable, deliver
 from andes_engine.schedulers import scheduler_id
@@ -107,7 +108,7 @@ class Planner:
         self._table = RequestTable()
         # not the compiled form: numba hands a named tuple back to Python through an in-memory pickle of its class
         self._decision: Decision = empty_decision.py_func(shape.max_num_seqs, 256)
-        self._rhythm = np.zeros(2)
+        self._memory = empty_memory(256)
         self._observation = np.zeros(OBSERVATION_SIZE, dtype=np.float32)
         self._observed_at_s: float | None = None
         self._observed_counters = self.counters.copy()
@@ -168,7 +169,7 @@ class Planner:
             self._scheduler,
             self.knobs,
             self._step_time,
-            self._rhythm,
+            self._memory,
             self._decision,
         )
         return self._to_plan()
@@ -219,6 +220,7 @@ class Planner:
     def _fit_buffers(self, live: int) -> None:
         if live > len(self._decision.admit):
             self._decision = empty_decision.py_func(self.shape.max_num_seqs, 2 * live)
+            self._memory = self._memory._replace(ranking=np.zeros(1 + 2 * live, dtype=np.int64))
 
     def _to_plan(self) -> Plan:
         decision, name = self._decision, self._table.name
@@ -244,7 +246,7 @@ class Planner:
         """Compile (or load) the compiled code now, not at the first request."""
         nobody = np.zeros(0, dtype=np.int64)
         view = self._view(0.0, self.shape.kv_blocks)
-        arguments = (self._scheduler, self.knobs, self._step_time, np.zeros(2), self._decision)
+        arguments = (self._scheduler, self.knobs, self._step_time, self._memory, self._decision)
         decide(self._table.rows, nobody, nobody, view, *arguments)
         recent = np.zeros_like(self.counters)
         observe(self._table.rows, nobody, nobody, view, self._step_time, recent, 0.0, self._observation)

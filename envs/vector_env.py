@@ -11,6 +11,7 @@ from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
+from andes_engine.sim import state as st
 from andes_engine.sim.simulator import Simulator
 from envs.config import EnvConfig
 from envs.episodes import EpisodeSampler, most_requests
@@ -92,7 +93,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
         self._simulator.advance(self._decision_s)
         rewards = self._rewards()
         counters, registers = self._simulator.engines.counters, self._simulator.engines.registers
-        terminated = counters[:, ct.FINISHED] == registers[:, -1]
+        terminated = counters[:, ct.FINISHED] == registers[:, st.R_LIMIT]
         truncated = ~terminated & (self._decision_s >= self.config.time_limit_s)
         observations = self._simulator.observations()
         infos: dict[str, Any] = {}
@@ -118,7 +119,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
         if self._reference is None:
             return np.zeros(self.num_envs)
         counters, registers = self._simulator.engines.counters, self._simulator.engines.registers
-        drained = counters[:, ct.FINISHED] == registers[:, -1]
+        drained = counters[:, ct.FINISHED] == registers[:, st.R_LIMIT]
         self._reference.advance(
             np.where(drained, np.inf, self._decision_s)
         )  # at the end, all of the reference's loss counts

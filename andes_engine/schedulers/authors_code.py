@@ -27,7 +27,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled_allocating
 from andes_engine.decision_buffers import (
     GATED,
     N_ADMIT,
@@ -59,7 +59,7 @@ RECOMPUTE_S_PER_TOKEN = 3 / 90_000
 PLAN_EVERY_ITERATIONS = 10
 
 
-@compiled
+@compiled_allocating
 def authors_gain(table: Requests, row: int, is_running: bool, now_s: float) -> float:
     """QoE gain as the code has it: squared shares of the tokens expected by the horizon, served minus waiting, with the bonus."""
     latency_s, ttft_s, tokens = table.latency_s[row], table.ttft_s[row], table.emitted_tokens[row]
@@ -80,20 +80,20 @@ def authors_gain(table: Requests, row: int, is_running: bool, now_s: float) -> f
     return (served - waited) * (1.0 + RUNNING_BONUS * is_running)
 
 
-@compiled
+@compiled_allocating
 def authors_slack_s(table: Requests, row: int, now_s: float) -> float:
     """Time until the next token is due on the timeline expected at arrival, s."""
     due_s = table.emitted_tokens[row] * table.latency_s[row] + table.ttft_s[row]
     return due_s - (now_s - table.arrival_s[row])
 
 
-@compiled
+@compiled_allocating
 def authors_blocks(table: Requests, row: int, block_size_tokens: int) -> int:
     """Blocks of a sequence and its next token, rounded half to even (quirk 8)."""
     return int(np.rint((context_tokens(table, row) + 1) / block_size_tokens + 0.5))
 
 
-@compiled
+@compiled_allocating
 def plan_authors_code(
     table: Requests,
     running: IntArray,
@@ -132,7 +132,7 @@ def plan_authors_code(
     _fill(table, running, waiting, view, chosen, stays, plan)
 
 
-@compiled
+@compiled_allocating
 def _values(table: Requests, running: IntArray, waiting: IntArray, view: EngineView) -> tuple[FloatArray, IntArray]:
     """Gain per block and blocks, running requests first."""
     n = len(running) + len(waiting)
@@ -145,7 +145,7 @@ def _values(table: Requests, running: IntArray, waiting: IntArray, view: EngineV
     return value, blocks
 
 
-@compiled
+@compiled_allocating
 def _preemptions_allowed(
     table: Requests, running: IntArray, waiting: IntArray, view: EngineView, blocks: IntArray
 ) -> int:
@@ -162,7 +162,7 @@ def _preemptions_allowed(
     return int(slack_s[int(LATE_SHARE * n)] // overhead_s)
 
 
-@compiled
+@compiled_allocating
 def _pack(value: FloatArray, blocks: IntArray, running: int, cap: int, kv_blocks: int, stays: BoolArray) -> IntArray:
     """Knapsack over some running requests and all waiting ones; returns the positions of the waiting ones taken, in its order."""
     threshold = value[running:].max()
@@ -185,7 +185,7 @@ def _pack(value: FloatArray, blocks: IntArray, running: int, cap: int, kv_blocks
     return taken[:count]
 
 
-@compiled
+@compiled_allocating
 def _fill(
     table: Requests,
     running: IntArray,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled_allocating
 
 IntArray = NDArray[np.int64]
 
@@ -22,7 +22,7 @@ _LARGE_SET = 50_000
 _FREE = -1
 
 
-@compiled
+@compiled_allocating
 def set_order(members: IntArray) -> IntArray:
     """Members of a set in the order CPython iterates over it.
 
@@ -40,7 +40,7 @@ def set_order(members: IntArray) -> IntArray:
     return slots[slots != _FREE]
 
 
-@compiled
+@compiled_allocating
 def _insert(slots: IntArray, value: int) -> None:
     mask = len(slots) - 1
     perturb, start = value, value & mask
@@ -54,7 +54,7 @@ def _insert(slots: IntArray, value: int) -> None:
         start = (start * 5 + 1 + perturb) & mask
 
 
-@compiled
+@compiled_allocating
 def _grown(slots: IntArray, min_used: int) -> IntArray:
     size = _MIN_SLOTS
     while size <= min_used:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine.compile_cache import compiled
-from andes_engine.request import Requests, context_tokens
+from andes_engine.request import Requests, context_tokens, served_tokens
 
 FloatArray = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def prefill_left_s(table: Requests, row: int, view: ScoreView) -> float:
 def attained_s(table: Requests, row: int, view: ScoreView) -> float:
     """Service a request has had, at today's prices: a decoded token costs an iteration, every other one its prefill, s."""
     decoded = table.emitted_tokens[row]
-    prefilled = max(table.served_tokens[row] - decoded, 0)
+    prefilled = max(served_tokens(table, row) - decoded, 0)
     return prefilled * view.resume_s_per_token + decoded * view.token_latency_s
 
 

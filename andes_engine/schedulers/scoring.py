@@ -28,6 +28,25 @@ from andes_engine.schedulers.score_view import ScoreView
 _round_robin, _least_qoe, _least_slack, _deadline = round_robin.score, least_qoe.score, least_slack.score, deadline.score
 _buffer_aware, _mlfq, _vtc, _srpt = buffer_aware.score, mlfq.score, vtc.score, srpt.score
 
+_RIVALS = {
+    ROUND_ROBIN: round_robin,
+    LEAST_QOE: least_qoe,
+    LEAST_SLACK: least_slack,
+    DEADLINE: deadline,
+    BUFFER_AWARE: buffer_aware,
+    MLFQ: mlfq,
+    VTC: vtc,
+    SRPT: srpt,
+}
+PREEMPTIVE = tuple(number == OWN or (number in _RIVALS and _RIVALS[number].PREEMPTIVE) for number in range(OWN, SRPT + 1))
+"""By number, from OWN on: whether running requests make room for better-ranked ones."""
+
+
+@compiled
+def may_preempt(scheduler: int) -> bool:
+    """Whether a scheduler that ranks takes memory from running requests."""
+    return PREEMPTIVE[scheduler - OWN]
+
 
 @compiled
 def score_of(scheduler: int, table: Requests, row: int, is_running: bool, view: ScoreView) -> float:

@@ -44,21 +44,22 @@ def charge(user_service: FloatArray, user: int, prefill_tokens: int, decode_toke
 
 
 @compiled
-def lift(user_service: FloatArray, user: int, active_users: IntArray) -> None:
+def lift(user_service: FloatArray, user: int, table: Requests, waiting: IntArray) -> None:
     """Raise the counter of a user who comes back to the least of the active users: idle time earns no credit.
 
     Call it when a request arrives of a user who has none waiting.
 
     Args:
         user_service: Counters, changed in place. Shape (users,).
-        user: Who comes back; ignored among the active users.
-        active_users: Users with requests waiting. If there is none, the paper takes the last user who had one: pass that one.
-            Empty changes nothing.
+        user: Who comes back; one with a request waiting keeps what they have.
+        table: Live requests.
+        waiting: Rows of the requests waiting. If there are none nothing changes (the paper takes the last user who had one).
     """
     floor = np.inf
-    for other in active_users:
-        if other != user:
-            floor = min(floor, user_service[other])
+    for row in waiting:
+        if table.user[row] == user:
+            return
+        floor = min(floor, user_service[table.user[row]])
     if floor < np.inf:
         user_service[user] = max(user_service[user], floor)
 

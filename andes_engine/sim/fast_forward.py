@@ -18,7 +18,7 @@ from andes_engine.decision import contended
 from andes_engine.decision_buffers import blocks_for
 from andes_engine.plan_memory import GATE_SHUT, NEXT_ABORT_S, NEXT_PLAN_S
 from andes_engine.request import context_tokens, deliver
-from andes_engine.schedulers import SARATHI, VTC
+from andes_engine.schedulers import AUTHORS_CODE, SARATHI, VTC
 from andes_engine.schedulers.vtc import charge
 from andes_engine.sim import state as st
 from andes_engine.sim.kv_cache import grow
@@ -46,6 +46,8 @@ def fast_forward(engine: Engines, until_s: float, times_s: FloatArray, phases: I
     registers = engine.registers
     running = registers[st.R_RUNNING]
     if len(times_s) == 0 or running == 0 or registers[st.R_COPIED] > 0 or running > engine.limits[st.L_MAX_TOKENS]:
+        return 0
+    if engine.limits[st.L_SCHEDULER] == AUTHORS_CODE:  # counts iterations
         return 0
     gates, planned = engine.limits[st.L_SCHEDULER] > SARATHI, False
     if gates and engine.now_s[0] >= engine.memory.rhythm[NEXT_PLAN_S]:

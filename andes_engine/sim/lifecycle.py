@@ -9,7 +9,7 @@ from andes_engine.compile_cache import compiled
 from andes_engine.lengths import HAZARD, observe_censored, observe_finish
 from andes_engine.plan_memory import NEXT_ABORT_S
 from andes_engine.schedulers import VTC
-from andes_engine.schedulers.vtc import charge
+from andes_engine.schedulers.vtc import charge, lift
 from andes_engine.sim import state as st
 from andes_engine.sim.kv_cache import keep_on_host, leave_host, release
 from andes_engine.sim.state import Engines
@@ -40,6 +40,8 @@ def arrive(engine: Engines) -> None:
         and engine.table.arrival_s[registers[st.R_NEXT_ARRIVAL]] <= engine.now_s[0]
     ):
         row = registers[st.R_NEXT_ARRIVAL]
+        if engine.limits[st.L_SCHEDULER] == VTC:
+            lift(engine.memory.user_service, engine.table.user[row], engine.table, engine.waiting[: registers[st.R_WAITING]])
         engine.waiting[registers[st.R_WAITING]] = row
         rhythm[NEXT_ABORT_S] = min(rhythm[NEXT_ABORT_S], engine.abort_s[row])
         registers[st.R_WAITING] += 1
