@@ -30,6 +30,10 @@ REQUEST = np.dtype(
         ("lag_sum_s", np.float64),
         ("first_token_s", np.float64),
         ("last_token_s", np.float64),
+        ("user", np.int64),
+        ("admitted_s", np.float64),
+        ("served_tokens", np.int64),
+        ("remaining_tokens", np.float64),
     ]
 )
 """One request. A table is an array of these: one argument to compiled code (a tuple of twelve arrays triples its compile time),
@@ -38,7 +42,15 @@ read by field from both sides, ``table.lag_sum_s[row]``."""
 Requests = np.recarray
 """A table of requests, dtype `REQUEST`. Shape (rows,), or (engines, rows) in the batched simulator."""
 
-_STATE_FIELDS = ("emitted_tokens", "computed_tokens", "held_blocks", "preemptions", "lag_sum_s")
+_STATE_FIELDS = (
+    "emitted_tokens",
+    "computed_tokens",
+    "held_blocks",
+    "preemptions",
+    "lag_sum_s",
+    "user",
+    "served_tokens",
+)
 
 
 def empty_requests(*shape: int) -> Requests:
@@ -53,8 +65,8 @@ def clear_rows(table: Requests, rows: int | slice | IntArray = slice(None)) -> N
     for name in _STATE_FIELDS:
         table[name][..., rows] = 0
     table["lateness_s"][..., rows] = NEVER_DELIVERED
-    table["first_token_s"][..., rows] = np.nan
-    table["last_token_s"][..., rows] = np.nan
+    for name in ("first_token_s", "last_token_s", "admitted_s", "remaining_tokens"):
+        table[name][..., rows] = np.nan
 
 
 @compiled
