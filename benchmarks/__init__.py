@@ -1,0 +1,1 @@
+"""Timings and the rivals they are measured against."""
