@@ -59,12 +59,19 @@ def decided(
 
 
 def crowd(seed: int) -> tuple[Requests, list[int], list[int], EngineConfig]:
-    """A full engine, readers mostly on time, newcomers."""
+    """A full engine, readers mostly on time, newcomers. Short running requests are worth more than those: eligible are a few."""
     rng = np.random.default_rng(seed)
     running, waiting = int(rng.integers(1, 40)), int(rng.integers(0, 30))
     table = fresh(running + waiting, rng.integers(1, 900, running + waiting), ttft_s=float(rng.choice([1.0, 30.0])))
     for row in range(running):
-        run(table, row, int(rng.integers(1, 300)), float(rng.uniform(-2.0 if rng.random() < 0.2 else 0.1, 40.0)))
+        if rng.random() < 0.5:
+            table.prompt_tokens[row] = rng.integers(1, 16)
+        run(
+            table,
+            row,
+            int(rng.integers(1, 30 if table.prompt_tokens[row] < 16 else 300)),
+            float(rng.uniform(-2.0 if rng.random() < 0.2 else 0.1, 40.0)),
+        )
     table.arrival_s[running:] -= rng.uniform(0.0, 40.0 if rng.random() < 0.3 else 0.9, waiting)
     order = rng.permutation(running)
     engine = make_engine(int(table.held_blocks.sum()) + int(rng.integers(running + 2, 3 * running + 40)))
