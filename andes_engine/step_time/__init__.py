@@ -1,6 +1,6 @@
 """How long an iteration takes: the model, its fit to measured iterations, and published engines by name."""
 
-from andes_engine.step_time.fitting import FitReport, RegimeReport, StepSample, fit
+from andes_engine.step_time.fitting import FitReport, RegimeReport, StepSample, UnseenError, fit, unseen_error
 from andes_engine.step_time.model import StepTime, prefill_seconds, step_seconds
 from andes_engine.step_time.presets import load_preset, preset, presets, save_preset
 
@@ -9,6 +9,7 @@ __all__ = [
     "RegimeReport",
     "StepSample",
     "StepTime",
+    "UnseenError",
     "fit",
     "load_preset",
     "prefill_seconds",
@@ -16,4 +17,5 @@ __all__ = [
     "presets",
     "save_preset",
     "step_seconds",
+    "unseen_error",
 ]

@@ -112,6 +112,32 @@ def fit(samples: Sequence[StepSample], name: str, min_samples: int = 20) -> FitR
     return FitReport(model, _judge(decode, decode_count, _solve_decode), reports[form], form, tried)
 
 
+@dataclass(frozen=True, slots=True)
+class UnseenError:
+    """Error on iterations that took no part in the fit.
+
+    Args:
+        decode_mape: Mean absolute relative error without prefill, pauses of the host left out; NaN if there were none.
+        mixed_mape: The same with prefill.
+        total: Relative error of the summed time of all iterations; what end-to-end times feel.
+    """
+
+    decode_mape: float
+    mixed_mape: float
+    total: float
+
+
+def unseen_error(model: StepTime, samples: Sequence[StepSample]) -> UnseenError:
+    """Hold a model against iterations it was not fitted to."""
+    rows = np.array([_row(sample) for sample in samples], dtype=float).reshape(-1, 6)
+    found = np.array([model(*map(int, row[:5])) for row in rows])
+    kept = rows[:, 5] < _OUTLIER * np.median(rows[:, 5])
+    off = np.abs(found / rows[:, 5] - 1.0)
+    regimes = [kept & (rows[:, 0] == 0), kept & (rows[:, 0] > 0)]
+    decode, mixed = (float(off[rows_of].mean()) if rows_of.any() else float("nan") for rows_of in regimes)
+    return UnseenError(decode, mixed, float(found[kept].sum() / rows[kept, 5].sum() - 1.0))
+
+
 def _row(sample: StepSample) -> tuple[float, ...]:
     return (
         sample.prefill_tokens,

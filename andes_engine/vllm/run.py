@@ -14,7 +14,8 @@ from andes_engine.planner import Planner, PlannerConfig
 from andes_engine.policy.guard import GuardedPolicy
 from andes_engine.records import RunRecord, record_from_tokens
 from andes_engine.schedulers import FCFS, scheduler_id
-from andes_engine.step_time import FitReport, StepSample, StepTime, fit
+from andes_engine.step_time import FitReport, StepSample, StepTime, UnseenError, fit, unseen_error
+from andes_engine.vllm.calibration import calibration_cells, cell_requests, fit_sample, waves
 from andes_engine.vllm.contract import EngineShape
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind
 from andes_engine.vllm.episode_engine import EpisodeEngine
@@ -26,7 +27,6 @@ Progress = Callable[[float, int], None]
 """Called about twice a second with the engine's clock (s) and the requests finished."""
 
 _PROGRESS_S = 0.5
-_CALIBRATION_REQUESTS = 160
 
 
 class LiveRunner:
@@ -70,18 +70,30 @@ class LiveRunner:
         """
         return _replay(self._engine, "live", self.engine_config, workload, contender, progress)
 
-    def calibrate(self) -> FitReport:
-        """Measure this machine: replay bursts of every size and fit the step-time model to the iterations."""
-        self._engine.replay(_calibration_requests())
-        samples = [
-            StepSample(
-                s.prefill_tokens, s.decode_seqs, s.context_tokens, s.sum_sq_prefill, s.duration_s, s.prefill_context
-            )
-            for s in self._engine.samples
+    def calibrate(self, repeats: int = 1) -> FitReport:
+        """Measure this machine over a grid of batches, contexts and prompts, and fit the step-time model to the iterations.
+
+        The grid is run `repeats` times, after one cell that only warms the engine up.
+        """
+        cells = calibration_cells(self.config)
+        self._measure(cell_requests(cells[0], self.config, self.step_time, "warm-up"))
+        steps = [
+            step
+            for turn in range(repeats)
+            for place, cell in enumerate(cells)
+            for step in self._measure(cell_requests(cell, self.config, self.step_time, f"{turn}-{place}"))
         ]
-        report = fit(samples, "calibrated")
+        report = fit(steps, "calibrated")
         self.step_time = report.model
         return report
+
+    def check(self) -> UnseenError:
+        """Error of the current model on traffic unlike what it was calibrated with."""
+        return unseen_error(self.step_time, self._measure(list(waves())))
+
+    def _measure(self, requests: list[EpisodeRequest]) -> list[StepSample]:
+        self._engine.replay(requests)
+        return [fit_sample(step) for step in self._engine.samples]
 
 
 def run_virtual(config: LiveConfig, step_time: StepTime, workload: Workload, contender: Contender) -> RunRecord:
@@ -189,16 +201,3 @@ def _notes(engine: EpisodeEngine, planner: Planner | None) -> dict[str, float]:
         notes |= {f"policy_fallback_{cause}": float(n) for cause, n in planner.knob_source.fallbacks.items()}
         notes["policy_decisions"] = float(planner.knob_source.decisions)
     return notes
-
-
-def _calibration_requests() -> list[EpisodeRequest]:
-    """Waves of 1 to 48 requests with short and long prompts, so that every batch size and chunk length is seen."""
-    rng = np.random.default_rng(7)
-    requests: list[EpisodeRequest] = []
-    start_s = 0.0
-    while len(requests) < _CALIBRATION_REQUESTS:
-        for _ in range(int(rng.integers(1, 49))):
-            prompt, output = int(rng.integers(8, 300)), int(rng.integers(4, 64))
-            requests.append(EpisodeRequest(f"calibrate-{len(requests)}", start_s, prompt, output))
-        start_s += 0.25
-    return requests

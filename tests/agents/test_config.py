@@ -9,6 +9,7 @@ import pytest
 import conf
 from agents.algorithms import agent_settings
 from agents.build import env_config, spec_of, validation_scenarios
+from agents.calibrate import CalibrateConfig
 from agents.cli import compose
 from agents.config import CompareConfig, ExportConfig, ServeConfig, TrainConfig
 from agents.demo import DemoConfig
@@ -27,6 +28,7 @@ CONFIGS = {
     "serve": ServeConfig,
     "demo": DemoConfig,
     "live_benefit": LiveBenefitConfig,
+    "calibrate": CalibrateConfig,
 }
 
 
