@@ -1,7 +1,8 @@
 """Packing for schedulers that only rank: the best-ranked requests get memory while it lasts, the others make room.
 
-No gain is traded against another here, so the preemption gate, cap, budget and refiner of Andes do not apply; a rival's own
-rules are in its score.
+No gain is traded against another here, so the preemption gate and the refiner of Andes do not apply; a rival's own rules are in its
+score. Cap and budget of preemptions do: without them every order that changes from iteration to iteration drowns in recomputation,
+and a comparison would measure that instead of the order.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def _admit_chosen(
     """Admit chosen newcomers best first; each takes free room, then that of unchosen running requests, worst first."""
     head, running = plan.head, survey.running
     slots = batch_limit(view, knobs) - running
+    budget, cap = int(round(knobs[kn.PREEMPTION_BUDGET])), int(round(knobs[kn.PREEMPTION_CAP]))
     free = free_for_newcomers(table, survey, view, knobs, plan)
     worst = survey.live - 1 if preemptive else -1
     for place in range(survey.live):
@@ -94,10 +96,10 @@ def _admit_chosen(
         if position < running or not plan.chosen[position]:
             continue
         need = plan.weight_blocks[position]
-        while (free < need or slots < 1) and worst >= 0:
+        while (free < need or slots < 1) and worst >= 0 and head[N_PREEMPT] < budget:
             victim = plan.by_priority[worst]
             worst -= 1
-            if victim < running and not plan.chosen[victim]:
+            if victim < running and not plan.chosen[victim] and table.preemptions[plan.rows[victim]] < cap:
                 plan.victim[victim] = True
                 plan.preempt[head[N_PREEMPT]] = plan.rows[victim]
                 head[N_PREEMPT] += 1

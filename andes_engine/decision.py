@@ -101,9 +101,7 @@ def decide(
         choose_batch(table, survey, view, scheduler, knobs, step_time, memory.ranking, plan)
         admit_newcomers(table, survey, view, knobs, step_time, plan)
     else:
-        plan_by_score(
-            table, survey, view, scheduler, knobs, step_time, memory.user_service, memory.ranking, plan
-        )
+        plan_by_score(table, survey, view, scheduler, knobs, step_time, memory.user_service, memory.ranking, plan)
     _order_running(table, survey, plan)
 
 

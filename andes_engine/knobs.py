@@ -48,7 +48,15 @@ KNOBS: tuple[Knob, ...] = (
         "preemptions after which a request is left alone (v1: P)",
     ),
     Knob("preemption_budget", "preemptions", 0.25, 64.0, 1.0, True, "victims per plan (the paper states none)"),
-    Knob("stall_price", "ratio", 0.0, 4.0, 1.0, False, "weight of the stall a preemption causes; 0 switches the refiner off"),
+    Knob(
+        "stall_price",
+        "ratio",
+        0.0,
+        4.0,
+        1.0,
+        False,
+        "weight of the stall a preemption causes; 0 switches the refiner off",
+    ),
     Knob(
         "prefill_tokens_per_step", "tokens", 32.0, 8192.0, 8192.0, True, "prefill tokens per iteration besides decodes"
     ),

@@ -16,9 +16,7 @@ _MOVES_PER_REQUEST = 8
 
 
 @compiled
-def rank_by_priority(
-    table: Requests, rows: IntArray, priority: FloatArray, ranking: IntArray, order: IntArray
-) -> None:
+def rank_by_priority(table: Requests, rows: IntArray, priority: FloatArray, ranking: IntArray, order: IntArray) -> None:
     """Order positions by falling priority, earlier arrival and lower row first among equals: a total order.
 
     The result does not depend on `ranking`; the time it takes does.

@@ -25,7 +25,12 @@ from andes_engine.schedulers import (
 )
 from andes_engine.schedulers.score_view import ScoreView
 
-_round_robin, _least_qoe, _least_slack, _deadline = round_robin.score, least_qoe.score, least_slack.score, deadline.score
+_round_robin, _least_qoe, _least_slack, _deadline = (
+    round_robin.score,
+    least_qoe.score,
+    least_slack.score,
+    deadline.score,
+)
 _buffer_aware, _mlfq, _vtc, _srpt = buffer_aware.score, mlfq.score, vtc.score, srpt.score
 
 _RIVALS = {
@@ -38,7 +43,9 @@ _RIVALS = {
     VTC: vtc,
     SRPT: srpt,
 }
-PREEMPTIVE = tuple(number == OWN or (number in _RIVALS and _RIVALS[number].PREEMPTIVE) for number in range(OWN, SRPT + 1))
+PREEMPTIVE = tuple(
+    number == OWN or (number in _RIVALS and _RIVALS[number].PREEMPTIVE) for number in range(OWN, SRPT + 1)
+)
 """By number, from OWN on: whether running requests make room for better-ranked ones."""
 
 

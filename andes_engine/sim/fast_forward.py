@@ -98,7 +98,7 @@ def _quiet_iterations(engine: Engines, limit: int, planned: bool, phases: IntArr
         row = engine.running[place]
         emitted, computed = table.emitted_tokens[row], table.computed_tokens[row]
         length = table.prompt_tokens[row] + emitted
-        if length - computed != 1 or table.paused[row] != 0:
+        if length - computed != 1 or emitted == 0 or table.paused[row] != 0:  # a last prompt token is no decode
             return 0, 0
         most = min(most, engine.output_tokens[row] - emitted)
         phases[table.held_blocks[row] * size - computed] += 1

@@ -41,7 +41,12 @@ def arrive(engine: Engines) -> None:
     ):
         row = registers[st.R_NEXT_ARRIVAL]
         if engine.limits[st.L_SCHEDULER] == VTC:
-            lift(engine.memory.user_service, engine.table.user[row], engine.table, engine.waiting[: registers[st.R_WAITING]])
+            lift(
+                engine.memory.user_service,
+                engine.table.user[row],
+                engine.table,
+                engine.waiting[: registers[st.R_WAITING]],
+            )
         engine.waiting[registers[st.R_WAITING]] = row
         rhythm[NEXT_ABORT_S] = min(rhythm[NEXT_ABORT_S], engine.abort_s[row])
         registers[st.R_WAITING] += 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from andes_engine.decision_buffers import empty_decision
 from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.sim import state as st
-from andes_engine.sim.load import LOAD_SIZE
 from andes_engine.sim.lifecycle import ready
+from andes_engine.sim.load import LOAD_SIZE
 from andes_engine.sim.state import Engines
 from andes_engine.sim.step import step
-from andes_engine.decision_buffers import empty_decision
 
 
 class OwnLoop:

@@ -20,8 +20,8 @@ from andes_engine.schedulers import OWN, scheduler_id
 from andes_engine.sim import state as st
 from andes_engine.sim.block_pool import reset_pool
 from andes_engine.sim.observing import observe_all
-from andes_engine.sim.potential import best_case_qoe_of, potentials_of
 from andes_engine.sim.own_loop import OwnLoop
+from andes_engine.sim.potential import best_case_qoe_of, potentials_of
 from andes_engine.sim.state import Engines, allocate, limits_of, one_view
 from andes_engine.sim.step import advance_all
 from andes_engine.workload import Workload
