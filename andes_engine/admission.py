@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 
 
 class Shortage(NamedTuple):
-    """What a newcomer lacks, and what the engine owes already: blocks, whether a batch slot, tokens of prefill, seconds of copying."""
+    """What a newcomer lacks (blocks, a batch slot), and what the engine owes already (tokens of prefill, seconds of copying)."""
 
     blocks: int
     needs_slot: bool
@@ -51,13 +51,18 @@ def admit_newcomers(
     plan.victim[: survey.live] = False
     slots = batch_limit(view, knobs) - running
     free = free_for_newcomers(table, survey, view, knobs, plan)
-    owed_tokens, owed_copy_s = 0, 0.0
+    owed_tokens, owed_copy_s, newcomers = 0, 0.0, 0
     for position in range(running):
         owed_tokens += missing_tokens(table, rows[position]) - 1
+    for position in range(running, survey.live):
+        newcomers += plan.chosen[position]
     for place in range(survey.live):
         position = plan.by_priority[place]
+        if newcomers == 0:
+            break
         if position < running or not plan.chosen[position]:
             continue
+        newcomers -= 1
         if head[N_ADMIT] >= int(round(knobs[kn.ADMISSION_LIMIT])):
             break
         need = plan.weight_blocks[position]
@@ -134,10 +139,15 @@ def _make_room(
         recompute += tokens
         host_room -= kept_blocks
         copy_s += 2.0 * kept_blocks * view.host_copy_s_per_block
-    if victims > 0 and freed >= shortage.blocks and plan.gain[newcomer] > knobs[kn.PREEMPTION_GATE] * victims_gain:
-        if _worth_the_stall(table, survey, newcomer, shortage, recompute, copy_s, view, knobs, step_time, plan):
-            head[N_PREEMPT] += victims
-            return Room(freed, victims, recompute, copy_s)
+    enough = victims > 0 and freed >= shortage.blocks
+    outbids = plan.gain[newcomer] > knobs[kn.PREEMPTION_GATE] * victims_gain
+    if (
+        enough
+        and outbids
+        and _worth_the_stall(table, survey, newcomer, shortage, recompute, copy_s, view, knobs, step_time, plan)
+    ):
+        head[N_PREEMPT] += victims
+        return Room(freed, victims, recompute, copy_s)
     for position in range(survey.running):
         for index in range(start, start + victims):
             if plan.preempt[index] == plan.rows[position]:
@@ -185,26 +195,32 @@ def _worth_the_stall(
     owed_s = prefill_seconds(step_time, shortage.owed_tokens, chunk) + shortage.owed_copy_s
     tokens = shortage.owed_tokens + recompute_tokens + resume_tokens(table, plan.rows[newcomer], view, step_time)
     stall_s = prefill_seconds(step_time, tokens, chunk) + shortage.owed_copy_s + copy_s
-    loss = _stall_loss(table, survey, stall_s, view, knobs, step_time, plan)
-    loss -= _stall_loss(table, survey, owed_s, view, knobs, step_time, plan)
-    return plan.gain[newcomer] > price * loss
+    bearable = plan.gain[newcomer] / price
+    return _stall_loss(table, survey, owed_s, stall_s, bearable, view, knobs, step_time, plan) < bearable
 
 
 @compiled
 def _stall_loss(
     table: Requests,
     survey: Survey,
+    owed_s: float,
     stall_s: float,
+    enough: float,
     view: EngineView,
     knobs: FloatArray,
     step_time: FloatArray,
     plan: Decision,
 ) -> float:
-    """QoE that the running requests lose if no token comes for `stall_s`."""
+    """QoE that the running requests lose if no token comes for `stall_s` instead of `owed_s`; adding up ends at `enough`."""
     token_latency_s = step_seconds(step_time, 0, survey.running, 0, 0, 0)
     horizon_s, sunk = knobs[kn.HORIZON_S], knobs[kn.SUNK_LAG_WEIGHT]
     start_s, loss = view.now_s + token_latency_s, 0.0
     for position in range(survey.running):
         if not plan.victim[position]:
-            loss += delay_cost(table, plan.rows[position], start_s, stall_s, token_latency_s, horizon_s, sunk)
+            row = plan.rows[position]
+            late = delay_cost(table, row, start_s, stall_s, token_latency_s, horizon_s, sunk)
+            if late > 0.0:
+                loss += late - delay_cost(table, row, start_s, owed_s, token_latency_s, horizon_s, sunk)
+            if loss >= enough:
+                break
     return loss

@@ -13,6 +13,7 @@ from andes_engine.decision_buffers import Decision, resume_seconds
 from andes_engine.engine import EngineView
 from andes_engine.knapsack import largest_batch, pack
 from andes_engine.knapsack_exact import pack_exact
+from andes_engine.plan_memory import PlanMemory
 from andes_engine.ranking import rank_by_priority
 from andes_engine.request import Requests, context_tokens
 from andes_engine.schedulers import ANDES_EXACT, ANDES_MAX_MIN, ANDES_PERFECT
@@ -20,14 +21,16 @@ from andes_engine.schedulers.andes import TIE_BREAK, delay_cost, max_min_value, 
 from andes_engine.step_time import step_seconds
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 _BATCH_SIZES = 4
 """Batch sizes tried between B_min and B_max, geometrically spaced."""
 
+READY = 0.0
+"""Price of resuming of a request that only has to decode: its next token comes with the next iteration."""
+
 
 class Survey(NamedTuple):
-    """The live requests at a glance: how many, how many of them run, blocks wanted, context tokens, the strictest pace (s per token)."""
+    """The live requests at a glance: how many, how many of them run, blocks wanted, context tokens, strictest pace."""
 
     live: int
     running: int
@@ -50,7 +53,7 @@ def choose_batch(
     scheduler: int,
     knobs: FloatArray,
     step_time: FloatArray,
-    ranking: IntArray,
+    memory: PlanMemory,
     plan: Decision,
 ) -> None:
     """Find the batch with the largest total value; leaves value, priority, order and choice in `plan`."""
@@ -63,13 +66,15 @@ def choose_batch(
         b_max = max(largest_batch(weight, view.kv_blocks, cap), 1)
         b_min = min(b_min, b_max)
     for position in range(n):
-        plan.resume_s[position] = resume_seconds(table, plan.rows[position], view, step_time)
+        row = plan.rows[position]
+        ready = position < survey.running and context_tokens(table, row) - table.computed_tokens[row] <= 1
+        plan.resume_s[position] = READY if ready else resume_seconds(table, row, view, step_time)
     sizes = 1 if b_min == b_max else _BATCH_SIZES
     best_total, best_batch, batch = -1.0, b_max, b_max
     for trial in range(sizes):
         if sizes > 1:
             batch = int(round(b_min * (b_max / b_min) ** (trial / (sizes - 1))))
-        _score_and_rank(table, survey, view, scheduler, knobs, step_time, batch, ranking, plan)
+        _score_and_rank(table, survey, view, scheduler, knobs, step_time, batch, memory, plan)
         if scheduler == ANDES_EXACT:
             total = pack_exact(plan.gain[:n], weight, view.kv_blocks, batch, plan.chosen[:n])
         else:
@@ -79,7 +84,7 @@ def choose_batch(
             for position in range(n):
                 plan.best[position] = plan.chosen[position]
     if best_batch != batch:
-        _score_and_rank(table, survey, view, scheduler, knobs, step_time, best_batch, ranking, plan)
+        _score_and_rank(table, survey, view, scheduler, knobs, step_time, best_batch, memory, plan)
     for position in range(n):
         plan.chosen[position] = plan.best[position]
 
@@ -106,7 +111,7 @@ def _score_and_rank(
     knobs: FloatArray,
     step_time: FloatArray,
     batch: int,
-    ranking: IntArray,
+    memory: PlanMemory,
     plan: Decision,
 ) -> None:
     """Value of each request at a batch size and its priority, value per KV block; positions by falling priority."""
@@ -115,16 +120,15 @@ def _score_and_rank(
     horizon_s, exponent, sunk = knobs[kn.HORIZON_S], knobs[kn.LENGTH_EXPONENT], knobs[kn.SUNK_LAG_WEIGHT]
     for position in range(n):
         row = plan.rows[position]
-        ready = position < survey.running and context_tokens(table, row) - table.computed_tokens[row] <= 1
-        start_s = view.now_s + (token_latency_s if ready else plan.resume_s[position])
+        start_s = view.now_s + max(plan.resume_s[position], token_latency_s)
         plan.gain[position] = delay_cost(table, row, start_s, horizon_s, token_latency_s, horizon_s, sunk)
-    if scheduler == ANDES_MAX_MIN or scheduler == ANDES_PERFECT:
+    if scheduler in (ANDES_MAX_MIN, ANDES_PERFECT):
         _other_objective(table, survey, view, scheduler, horizon_s, token_latency_s, plan)
     for position in range(n):
         bonus = knobs[kn.RUNNING_BONUS] if position < survey.running else 1.0
         weight = float(plan.weight_blocks[position])
         plan.priority[position] = bonus * plan.gain[position] / (weight if exponent == 1.0 else weight**exponent)
-    rank_by_priority(table, plan.rows[:n], plan.priority[:n], ranking, plan.by_priority[:n])
+    rank_by_priority(table, plan.rows[:n], plan.priority[:n], memory.ranking, memory.places, plan.by_priority[:n])
 
 
 @compiled
@@ -140,13 +144,11 @@ def _other_objective(
     """Replace the average gain by the value of the objective; the worst QoE is that of the requests served from now on."""
     lowest = 1.0
     for position in range(survey.live):
-        ahead = project(
-            table, plan.rows[position], view.now_s + plan.resume_s[position], horizon_s, token_latency_s, horizon_s
-        )
+        start_s = view.now_s + max(plan.resume_s[position], token_latency_s)
+        ahead = project(table, plan.rows[position], start_s, horizon_s, token_latency_s, horizon_s)
         lowest = min(lowest, ahead.whole_s / (ahead.whole_s + ahead.sunk_s))
     for position in range(survey.live):
-        ahead = project(
-            table, plan.rows[position], view.now_s + plan.resume_s[position], horizon_s, token_latency_s, horizon_s
-        )
+        start_s = view.now_s + max(plan.resume_s[position], token_latency_s)
+        ahead = project(table, plan.rows[position], start_s, horizon_s, token_latency_s, horizon_s)
         value = max_min_value(lowest, ahead) if scheduler == ANDES_MAX_MIN else perfect_value(ahead)
         plan.gain[position] = value + TIE_BREAK * plan.gain[position]

@@ -1,8 +1,8 @@
 """Packing for schedulers that only rank: the best-ranked requests get memory while it lasts, the others make room.
 
-No gain is traded against another here, so the preemption gate and the refiner of Andes do not apply; a rival's own rules are in its
-score. Cap and budget of preemptions do: without them every order that changes from iteration to iteration drowns in recomputation,
-and a comparison would measure that instead of the order.
+No gain is traded against another here, so the preemption gate and the refiner of Andes do not apply; a rival's own rules are
+in its score. Cap and budget of preemptions do: without them every order that changes from iteration to iteration drowns in
+recomputation, and a comparison would measure that instead of the order.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from andes_engine.batch_choice import Survey, batch_limit
 from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision
 from andes_engine.engine import EngineView
+from andes_engine.plan_memory import PlanMemory
 from andes_engine.ranking import rank_by_priority
 from andes_engine.request import Requests
 from andes_engine.schedulers.score_view import ScoreView
@@ -23,7 +24,6 @@ from andes_engine.schedulers.scoring import may_preempt, score_of
 from andes_engine.step_time import prefill_seconds, step_seconds
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 _PRICED_TOKENS = 256
 """A typical prompt: the price of prefilling one token is taken from prefilling this many."""
@@ -37,8 +37,7 @@ def plan_by_score(
     scheduler: int,
     knobs: FloatArray,
     step_time: FloatArray,
-    user_service: FloatArray,
-    ranking: IntArray,
+    memory: PlanMemory,
     plan: Decision,
 ) -> None:
     """Score, rank, choose while it fits, admit the chosen, preempt as many of the others as they need."""
@@ -46,10 +45,10 @@ def plan_by_score(
     mean_context = survey.context_tokens // max(n, 1)
     latency_s = step_seconds(step_time, 0, running, running * mean_context, 0, 0)
     per_token_s = prefill_seconds(step_time, _PRICED_TOKENS, view.max_batched_tokens) / _PRICED_TOKENS
-    look = ScoreView(view.now_s, latency_s, per_token_s, user_service)
+    look = ScoreView(view.now_s, latency_s, per_token_s, memory.user_service)
     for position in range(n):
         plan.priority[position] = score_of(scheduler, table, plan.rows[position], position < running, look)
-    rank_by_priority(table, plan.rows[:n], plan.priority[:n], ranking, plan.by_priority[:n])
+    rank_by_priority(table, plan.rows[:n], plan.priority[:n], memory.ranking, memory.places, plan.by_priority[:n])
     _choose(survey, view, knobs, may_preempt(scheduler), plan)
     _admit_chosen(table, survey, view, knobs, may_preempt(scheduler), plan)
     open_one(survey, plan)

@@ -71,7 +71,7 @@ def decide(
     head = plan.head
     head[:] = 0
     head[TOKEN_BUDGET] = view.max_batched_tokens
-    if scheduler == FCFS or scheduler == SARATHI:
+    if scheduler in (FCFS, SARATHI):
         head[RESERVE_BLOCKS] = int(knobs[kn.KV_RESERVE] * view.kv_blocks)
         if scheduler == SARATHI:
             head[TOKEN_BUDGET] = min(max(SARATHI_TOKEN_BUDGET, len(running)), view.max_batched_tokens)
@@ -98,10 +98,10 @@ def decide(
     head[PLANNED] = 1
     rhythm[GATE_SHUT] = 1.0
     if scheduler <= ANDES_EXACT:
-        choose_batch(table, survey, view, scheduler, knobs, step_time, memory.ranking, plan)
+        choose_batch(table, survey, view, scheduler, knobs, step_time, memory, plan)
         admit_newcomers(table, survey, view, knobs, step_time, plan)
     else:
-        plan_by_score(table, survey, view, scheduler, knobs, step_time, memory.user_service, memory.ranking, plan)
+        plan_by_score(table, survey, view, scheduler, knobs, step_time, memory, plan)
     _order_running(table, survey, plan)
 
 
@@ -156,13 +156,18 @@ def contended(survey: Survey, view: EngineView, knobs: FloatArray, step_time: Fl
 @compiled
 def _order_running(table: Requests, survey: Survey, plan: Decision) -> None:
     """Decodes by falling priority, then prefills: budget goes to readers first, and vLLM's emergency victim is the last."""
-    count = 0
-    for prefilling in (False, True):
-        for place in range(survey.live):
-            position = plan.by_priority[place]
-            if position >= survey.running or plan.victim[position]:
-                continue
-            if (missing_tokens(table, plan.rows[position]) > 1) == prefilling:
+    count, prefills = 0, 0
+    for place in range(survey.live):
+        position = plan.by_priority[place]
+        if position < survey.running and not plan.victim[position]:
+            if missing_tokens(table, plan.rows[position]) == 1:
                 plan.order[count] = plan.rows[position]
                 count += 1
+            else:
+                prefills += 1
+    for place in range(survey.live if prefills > 0 else 0):
+        position = plan.by_priority[place]
+        if position < survey.running and not plan.victim[position] and missing_tokens(table, plan.rows[position]) > 1:
+            plan.order[count] = plan.rows[position]
+            count += 1
     plan.head[N_ORDER] = count

@@ -21,14 +21,19 @@ iterations were decided on (`authors_code` only)."""
 class PlanMemory(NamedTuple):
     """Kept for as long as an engine runs; every array may have the engine as a leading axis.
 
-    `rhythm`: see the constants above. `ranking`: how many and which rows the last plan ranked, best first; most of that order still
-    holds at the next plan, which makes sorting cheap and changes nothing else. Shape (1 + rows,).
-    `user_service`: weighted tokens served per user, for fairness. Shape (users,). `length_kind`: number of the length source. Shape (1,).
-    `hazard`: what it has learned, see `andes_engine.lengths`.
+    Attributes:
+        rhythm: See the constants above. Shape (4,).
+        ranking: How many and which rows the last plan ranked, best first; most of that order still holds at the next plan, which
+            makes sorting cheap and changes nothing else. Shape (1 + rows,).
+        places: Scratch of the ranking, by row. Shape (rows,).
+        user_service: Weighted tokens served per user, for fairness. Shape (users,).
+        length_kind: Number of the length source. Shape (1,).
+        hazard: What it has learned, see `andes_engine.lengths`.
     """
 
     rhythm: FloatArray
     ranking: IntArray
+    places: IntArray
     user_service: FloatArray
     length_kind: IntArray
     hazard: FloatArray
@@ -41,10 +46,18 @@ def empty_memory(rows: int, users: int = 1, engines: tuple[int, ...] = ()) -> Pl
     return PlanMemory(
         np.zeros((*engines, 4)),
         np.zeros((*engines, 1 + rows), dtype=np.int64),
+        np.zeros((*engines, rows), dtype=np.int64),
         np.zeros((*engines, users)),
         np.zeros((*engines, 1), dtype=np.int64),
         hazard,
     )
+
+
+def widened(memory: PlanMemory, rows: int) -> PlanMemory:
+    """The same memory with room for more requests."""
+    ranking = np.zeros(1 + rows, dtype=np.int64)
+    ranking[: len(memory.ranking)] = memory.ranking
+    return memory._replace(ranking=ranking, places=np.zeros(rows, dtype=np.int64))
 
 
 def forget(memory: PlanMemory) -> None:

@@ -30,7 +30,7 @@ from andes_engine.engine import EngineView
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.knobs import Knobs
 from andes_engine.observation import OBSERVATION_SIZE, observe
-from andes_engine.plan_memory import empty_memory
+from andes_engine.plan_memory import empty_memory, widened
 from andes_engine.policy.guard import GuardedPolicy
 from andes_engine.request import RequestTable, deliver
 from andes_engine.schedulers import scheduler_id
@@ -218,9 +218,10 @@ class Planner:
         )
 
     def _fit_buffers(self, live: int) -> None:
+        if len(self._table.rows) > len(self._memory.places):
+            self._memory = widened(self._memory, len(self._table.rows))
         if live > len(self._decision.admit):
             self._decision = empty_decision.py_func(self.shape.max_num_seqs, 2 * live)
-            self._memory = self._memory._replace(ranking=np.zeros(1 + 2 * live, dtype=np.int64))
 
     def _to_plan(self) -> Plan:
         decision, name = self._decision, self._table.name

@@ -1,4 +1,4 @@
-"""Live requests by falling priority, from the order of the last plan: most of it still holds, so sorting takes almost linear time."""
+"""Live requests by falling priority, from the order of the last plan: most of it still holds, so sorting is almost linear."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ _MOVES_PER_REQUEST = 8
 
 
 @compiled
-def rank_by_priority(table: Requests, rows: IntArray, priority: FloatArray, ranking: IntArray, order: IntArray) -> None:
+def rank_by_priority(
+    table: Requests, rows: IntArray, priority: FloatArray, ranking: IntArray, places: IntArray, order: IntArray
+) -> None:
     """Order positions by falling priority, earlier arrival and lower row first among equals: a total order.
 
     The result does not depend on `ranking`; the time it takes does.
 
     Args:
-        table: Live requests; `rank` is used as scratch.
+        table: Live requests.
         rows: Rows of the live requests. Shape (n,).
         priority: Priority of each position in `rows`. Shape (n,).
         ranking: Count and rows of the last order; receives the new one. Shape (>= n + 1,).
+        places: Scratch, by row.
         order: Receives positions in `rows`. Shape (n,).
     """
     n = len(rows)
-    _recall(table, rows, ranking, order)
+    _recall(rows, ranking, places, order)
     if not _mend(table, rows, priority, order, _MOVES_PER_REQUEST * n + 64):
         _sort_anew(table, rows, priority, order)
         _mend(table, rows, priority, order, n * n + 1)
@@ -39,20 +42,22 @@ def rank_by_priority(table: Requests, rows: IntArray, priority: FloatArray, rank
 
 
 @compiled
-def _recall(table: Requests, rows: IntArray, ranking: IntArray, order: IntArray) -> None:
+def _recall(rows: IntArray, ranking: IntArray, places: IntArray, order: IntArray) -> None:
     """Positions in the old order, those that are new behind them."""
-    n = len(rows)
+    n, count = len(rows), 0
     for position in range(n):
-        table.rank[rows[position]] = position
-    count = 0
+        places[rows[position]] = position
     for place in range(ranking[0]):
-        position = table.rank[ranking[1 + place]]
-        if 0 <= position < n and rows[position] == ranking[1 + place]:
+        row = ranking[1 + place]
+        position = places[row]
+        if 0 <= position < n and rows[position] == row:
             order[count] = position
             count += 1
-            table.rank[ranking[1 + place]] = -1
+            places[row] = -1
+    if count == n:
+        return
     for position in range(n):
-        if table.rank[rows[position]] >= 0:
+        if places[rows[position]] >= 0:
             order[count] = position
             count += 1
 

@@ -23,10 +23,9 @@ _FIELDS: tuple[tuple[str, type[np.generic]], ...] = (
     *((name, np.float64) for name in ("lateness_s", "lag_base_s", "arrival_s", "ttft_s", "latency_s")),
     # second: what a decision also reads
     *((name, np.float64) for name in ("remaining_tokens", "score", "first_token_s", "last_token_s", "admitted_s")),
-    *((name, np.int32) for name in ("preemptions", "cached_tokens", "host_tokens", "lost_tokens", "user", "rank")),
+    *((name, np.int32) for name in ("preemptions", "cached_tokens", "host_tokens", "lost_tokens", "user", "slot")),
     # third: the rest
-    *((name, np.float64) for name in ("length_hint_tokens",)),
-    *((name, np.int32) for name in ("slot",)),
+    ("length_hint_tokens", np.float64),
 )
 _CACHE_LINE_BYTES = 64
 
@@ -59,14 +58,14 @@ read by field from both sides, ``table.latency_s[row]``.
 | `lost_tokens` | tokens | computed for it and lost to preemptions; what it was served is `served_tokens` |
 | `length_hint_tokens` | tokens | what an oracle length source says of its output; NaN for deployable sources |
 | `user` | | whose request it is |
-| `slot`, `rank` | | places in an engine's block table and in the last plan's order; an engine's own business |"""
+| `slot` | | place in an engine's block table; -1 while it holds none |"""
 
 Requests = np.recarray
 """A table of requests, dtype `REQUEST`. Shape (rows,), or (engines, rows) in the batched simulator."""
 
 _ZERO_AT_START = (
     *("emitted_tokens", "computed_tokens", "held_blocks", "level_tokens", "preemptions", "lag_base_s"),
-    *("cached_tokens", "host_tokens", "score", "paused", "lost_tokens", "user", "rank"),
+    *("cached_tokens", "host_tokens", "score", "paused", "lost_tokens", "user", "slot"),
 )
 _UNKNOWN_AT_START = ("first_token_s", "last_token_s", "admitted_s", "remaining_tokens", "length_hint_tokens")
 

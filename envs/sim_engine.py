@@ -26,7 +26,9 @@ class SimEngine:
 
     def reset(self, episode: Episode) -> None:
         """Start an episode at time 0 with the reference knobs."""
-        self._simulator = Simulator([episode.engine], len(episode.workload), int(episode.workload.output_tokens.sum()))
+        workload = episode.workload
+        users = int(workload.user.max()) + 1
+        self._simulator = Simulator([episode.engine], len(workload), int(workload.output_tokens.sum()), users)
         self._simulator.reset(0, episode.workload, self._config.scheduler, self._config.action.knobs)
 
     def set_knobs(self, vector: NDArray[np.float64]) -> None:

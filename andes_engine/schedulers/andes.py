@@ -29,7 +29,7 @@ TIE_BREAK = 1e-6
 
 
 class Projection(NamedTuple):
-    """What is to come for one request: half the reading time of what is judged, lag per token that is sunk, lag that waiting adds (s)."""
+    """What is to come for one request, s: half the reading time of what is judged, lag per token sunk, and added by waiting."""
 
     whole_s: float
     sunk_s: float
@@ -78,6 +78,8 @@ def delay_cost(
 
     Lag that is already unavoidable counts with `sunk_lag_weight`, 0 to 1.
     """
+    if token_latency_s <= table.latency_s[row] and start_s + delay_s <= next_due_s(table, row):
+        return 0.0  # the reader is far enough ahead, the common case
     ahead = project(table, row, start_s, delay_s, token_latency_s, horizon_s)
     served_s = ahead.whole_s + sunk_lag_weight * ahead.sunk_s
     return ahead.whole_s * ahead.added_s / (served_s * (served_s + ahead.added_s))

@@ -56,7 +56,7 @@ def score_live(function: ScoreFunction, name: str, table: Requests, rows: NDArra
     if len(rows) == 0:
         return
     try:
-        scores = np.asarray(function(table[rows].copy(), now_s), dtype=np.float64)
+        scores = np.asarray(function(table[rows].copy().view(np.recarray), now_s), dtype=np.float64)
     except Exception as error:
         raise SchedulerError(f"scheduler '{name}' failed at {now_s:.3f} s: {type(error).__name__}: {error}") from error
     if scores.shape != (len(rows),) or np.isnan(scores).any():

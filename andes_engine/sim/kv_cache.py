@@ -1,7 +1,7 @@
 """KV blocks of a simulated engine: what admission needs, what running takes, what leaving gives back.
 
-Follows vLLM 0.32.0, `v1/core/kv_cache_manager.py` (`get_computed_blocks`, `allocate_slots`, `free`). Without prefix caching blocks
-are interchangeable and only counted.
+Follows vLLM 0.32.0, `v1/core/kv_cache_manager.py` (`get_computed_blocks`, `allocate_slots`, `free`). Without prefix caching
+blocks are interchangeable and only counted.
 """
 
 from __future__ import annotations

@@ -11,18 +11,15 @@ from andes_engine import counters as ct
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import CapacityError
 from andes_engine.knobs import Knobs
-from andes_engine.lengths import length_hints, length_source
 from andes_engine.observation import OBSERVATION_SIZE
-from andes_engine.plan_memory import NEXT_ABORT_S, forget
 from andes_engine.records import RunRecord
-from andes_engine.request import clear_rows
 from andes_engine.schedulers import OWN, scheduler_id
 from andes_engine.sim import state as st
-from andes_engine.sim.block_pool import reset_pool
+from andes_engine.sim.loading import load_lengths, load_requests
 from andes_engine.sim.observing import observe_all
 from andes_engine.sim.own_loop import OwnLoop
 from andes_engine.sim.potential import best_case_qoe_of, potentials_of
-from andes_engine.sim.state import Engines, allocate, limits_of, one_view
+from andes_engine.sim.state import Engines, allocate, limits_of, part_of
 from andes_engine.sim.step import advance_all
 from andes_engine.workload import Workload
 
@@ -110,77 +107,30 @@ class Simulator:
             raise CapacityError(
                 f"workload '{workload.name}' has {n} requests, this simulator holds {rows}; raise max_requests"
             )
-        mine = self.of(index)
-        clear_rows(mine.table)
-        for name in ("arrival_s", "ttft_s", "latency_s", "prompt_tokens"):
-            mine.table[name][:n] = getattr(workload, name)
-        mine.output_tokens[:n], mine.finish_s[:] = workload.output_tokens, np.nan
-        mine.now_s[0], mine.counters[:] = 0.0, 0
         config = self.configs[index]
-        mine.registers[:] = (0, 0, config.kv_blocks, 0, n, config.host_kv_blocks, 0)
+        if config.prefix_caching:
+            self._widen_hashes(workload)
+        mine = self.of(index)
+        load_requests(mine, config, workload)
+        load_lengths(mine, workload, lengths, length_sigma)
         mine.limits[st.L_SCHEDULER] = scheduler_id(scheduler)
         mine.knobs[:] = knobs.vector
-        forget(mine.memory)
-        self._reset_lengths(mine, workload, lengths, length_sigma)
-        self._reset_readers(mine, workload)
-        self._reset_prefixes(index, workload)
-        self._reset_token_log(mine, workload)
         self._own.pop(index, None)
         if mine.limits[st.L_SCHEDULER] == OWN:
             self._own[index] = OwnLoop(self.of(index), scheduler)
         self._observed_counters[index], self._observed_s[index] = 0, 0.0
         self._workloads[index] = workload
 
-    @staticmethod
-    def _reset_lengths(mine: Engines, workload: Workload, lengths: str, sigma: float) -> None:
-        source = length_source(lengths)
-        mine.memory.length_kind[0] = source.kind
-        rng = np.random.default_rng(int(workload.fingerprint, 16))  # the same guesses for every scheduler
-        mine.table["length_hint_tokens"][: len(workload)] = length_hints(
-            source.kind, workload.output_tokens, sigma, rng
-        )
-
-    @staticmethod
-    def _reset_readers(mine: Engines, workload: Workload) -> None:
-        n, users = len(workload), mine.memory.user_service.shape[0]
-        if workload.user.max() >= users:
-            raise CapacityError(
-                f"workload '{workload.name}' has users up to {workload.user.max()}, this simulator knows {users}; raise users"
-            )
-        mine.table["user"][:n] = workload.user
-        mine.abort_s[:n], mine.abort_s[n:] = workload.abort_s, np.inf
-        mine.memory.rhythm[NEXT_ABORT_S] = np.inf
-
-    def _reset_prefixes(self, index: int, workload: Workload) -> None:
-        config, hashes = self.configs[index], workload.block_hashes
-        if not config.prefix_caching:
-            return
-        reset_pool(self.of(index).pool, config.kv_blocks, config.max_num_seqs)
-        shared = hashes is not None and hashes.block_tokens % config.block_size_tokens == 0
-        self.engines.hash_tokens[index] = hashes.block_tokens if hashes is not None and shared else 0
-        if hashes is None or not shared:
-            return
-        if len(hashes.hash_ids) > self.engines.hash_ids.shape[1]:
-            wider = np.zeros((len(self), len(hashes.hash_ids)), dtype=np.int64)
+    def _widen_hashes(self, workload: Workload) -> None:
+        need = 0 if workload.block_hashes is None else len(workload.block_hashes.hash_ids)
+        if need > self.engines.hash_ids.shape[1]:
+            wider = np.zeros((len(self), need), dtype=np.int64)
             wider[:, : self.engines.hash_ids.shape[1]] = self.engines.hash_ids
             self.engines = self.engines._replace(hash_ids=wider)
-        self.engines.hash_ids[index, : len(hashes.hash_ids)] = hashes.hash_ids
-        self.engines.hash_offsets[index, : len(hashes.hash_offsets)] = hashes.hash_offsets
-
-    @staticmethod
-    def _reset_token_log(mine: Engines, workload: Workload) -> None:
-        size = mine.token_s.shape[0]
-        if size == 0:
-            return
-        if workload.output_tokens.sum() > size:
-            raise CapacityError(
-                f"workload '{workload.name}' has {workload.output_tokens.sum()} tokens, the log holds {size}"
-            )
-        mine.token_offset[: len(workload)] = np.concatenate([[0], np.cumsum(workload.output_tokens)[:-1]])
 
     def of(self, index: int) -> Engines:
         """Arrays of one engine (views, not copies)."""
-        return one_view(self.engines, index)
+        return part_of(self.engines, index)
 
     def workload(self, index: int) -> Workload:
         """The workload an engine was reset with."""
@@ -217,14 +167,7 @@ class Simulator:
         return fresh
 
     def _slice(self, index: int) -> Engines:
-        return Engines(
-            *(
-                type(values)(*(array[index : index + 1] for array in values))  # type: ignore[call-arg]
-                if isinstance(values, tuple)
-                else values[index : index + 1]
-                for values in self.engines
-            )
-        )
+        return part_of(self.engines, slice(index, index + 1))
 
     def requests(self) -> NDArray[np.int64]:
         """Requests in each engine's workload. Shape (engines,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,7 @@ def memory_of(memory: PlanMemory, index: int) -> PlanMemory:
     return PlanMemory(
         memory.rhythm[index],
         memory.ranking[index],
+        memory.places[index],
         memory.user_service[index],
         memory.length_kind[index],
         memory.hazard[index],
@@ -131,15 +132,13 @@ def one(engines: Engines, index: int) -> Engines:
     )
 
 
-def one_view(engines: Engines, index: int) -> Engines:
-    """`one` for Python: keeps record arrays, which compiled code would hand back as plain ones."""
-    parts = {}
-    for name, values in zip(Engines._fields, engines, strict=True):
-        if isinstance(values, tuple):
-            parts[name] = type(values)(*(array[index] for array in values))  # type: ignore[call-arg]
-        else:
-            parts[name] = values[index]
-    return Engines(**parts)
+def part_of(engines: Engines, where: int | slice) -> Engines:
+    """One engine (without the leading axis) or some of them, for Python: views, and record arrays stay record arrays."""
+
+    def cut(values: Any) -> Any:
+        return type(values)(*map(cut, values)) if isinstance(values, tuple) else values[where]
+
+    return Engines(*map(cut, engines))
 
 
 @compiled

@@ -130,6 +130,8 @@ def prefill_seconds(coefficients: FloatArray, tokens: int, chunk_tokens: int) ->
 
     The sum of `step_seconds` over the chunks, in constant time: the i-th full chunk attends to i chunks before it.
     """
+    if tokens <= chunk_tokens:  # the common case, without a division
+        return step_seconds(coefficients, tokens, 0, 0, tokens * tokens, 0) if tokens > 0 else 0.0
     full = tokens // chunk_tokens
     rest = tokens - full * chunk_tokens
     before = chunk_tokens * chunk_tokens * (full * (full - 1) // 2)
