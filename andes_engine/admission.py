@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.batch_choice import Survey, batch_limit
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision, missing_tokens, resume_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests
@@ -42,7 +42,7 @@ class Room(NamedTuple):
     copy_s: float
 
 
-@compiled
+@compiled_into_caller
 def admit_newcomers(
     table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, step_time: FloatArray, plan: Decision
 ) -> None:
@@ -104,7 +104,7 @@ def open_one(survey: Survey, plan: Decision) -> None:
             return
 
 
-@compiled
+@compiled_into_caller
 def _make_room(
     table: Requests,
     survey: Survey,
@@ -170,7 +170,7 @@ def _price_of_losing(table: Requests, row: int, need_blocks: int, host_room: int
     return computed, 0
 
 
-@compiled
+@compiled_into_caller
 def _worth_the_stall(
     table: Requests,
     survey: Survey,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import Decision, resume_seconds
 from andes_engine.engine import EngineView
 from andes_engine.knapsack import largest_batch, pack
@@ -45,7 +45,7 @@ def batch_limit(view: EngineView, knobs: FloatArray) -> int:
     return min(view.max_num_seqs, int(round(knobs[kn.BATCH_CAP])))
 
 
-@compiled
+@compiled_into_caller
 def choose_batch(
     table: Requests,
     survey: Survey,
@@ -131,7 +131,7 @@ def _score_and_rank(
     rank_by_priority(table, plan.rows[:n], plan.priority[:n], memory.ranking, memory.places, plan.by_priority[:n])
 
 
-@compiled
+@compiled_into_caller
 def _other_objective(
     table: Requests,
     survey: Survey,

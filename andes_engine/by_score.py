@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from andes_engine import knobs as kn
 from andes_engine.admission import free_for_newcomers, open_one
 from andes_engine.batch_choice import Survey, batch_limit
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled_into_caller
 from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision
 from andes_engine.engine import EngineView
 from andes_engine.plan_memory import PlanMemory
@@ -29,7 +29,7 @@ _PRICED_TOKENS = 256
 """A typical prompt: the price of prefilling one token is taken from prefilling this many."""
 
 
-@compiled
+@compiled_into_caller
 def plan_by_score(
     table: Requests,
     survey: Survey,
@@ -54,7 +54,7 @@ def plan_by_score(
     open_one(survey, plan)
 
 
-@compiled
+@compiled_into_caller
 def _choose(survey: Survey, view: EngineView, knobs: FloatArray, preemptive: bool, plan: Decision) -> None:
     """Keep the best-ranked while they fit. The first newcomer that does not fit shuts the door on worse-ranked newcomers.
 
@@ -80,7 +80,7 @@ def _choose(survey: Survey, view: EngineView, knobs: FloatArray, preemptive: boo
             slots -= 1
 
 
-@compiled
+@compiled_into_caller
 def _admit_chosen(
     table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, preemptive: bool, plan: Decision
 ) -> None:

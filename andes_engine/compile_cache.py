@@ -60,6 +60,15 @@ def compiled(function: Callable[..., Any]) -> Any:
     return numba.njit(cache=_keep, nogil=True, _nrt=False)(function)
 
 
+def compiled_into_caller(function: Callable[..., Any]) -> Any:
+    """Like `compiled`, but compiled as a part of each caller instead of by itself.
+
+    For large functions with one caller: LLVM works through everything a function calls again for each level of calls, so a tall
+    tower of them takes minutes to compile.
+    """
+    return numba.njit(cache=_keep, nogil=True, _nrt=False, inline="always")(function)
+
+
 def compiled_allocating(function: Callable[..., Any]) -> Any:
     """The same for a function that makes arrays, or calls one that hands back arrays."""
     return numba.njit(cache=_keep, nogil=True, _nrt=True)(function)  # named, or it would be inherited from the caller

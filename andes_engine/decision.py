@@ -18,7 +18,7 @@ from andes_engine import knobs as kn
 from andes_engine.admission import admit_newcomers
 from andes_engine.batch_choice import Survey, batch_limit, choose_batch
 from andes_engine.by_score import plan_by_score
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import (
     GATED,
     N_ORDER,
@@ -43,7 +43,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-@compiled
+@compiled_into_caller
 def decide(
     table: Requests,
     running: IntArray,
@@ -105,7 +105,7 @@ def decide(
     _order_running(table, survey, plan)
 
 
-@compiled
+@compiled_into_caller
 def _token_budget(table: Requests, running: IntArray, view: EngineView, knobs: FloatArray) -> int:
     prefill_tokens = int(round(knobs[kn.PREFILL_TOKENS_PER_STEP]))
     if prefill_tokens >= view.max_batched_tokens:
@@ -153,7 +153,7 @@ def contended(survey: Survey, view: EngineView, knobs: FloatArray, step_time: Fl
     return step_seconds(step_time, 0, survey.live, survey.context_tokens, 0, 0) > survey.strictest_s
 
 
-@compiled
+@compiled_into_caller
 def _order_running(table: Requests, survey: Survey, plan: Decision) -> None:
     """Decodes by falling priority, then prefills: budget goes to readers first, and vLLM's emergency victim is the last."""
     count, prefills = 0, 0

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import N_PAUSED, Decision, missing_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests, context_tokens, next_due_s
@@ -27,7 +27,7 @@ def tokens_ahead(table: Requests, row: int, now_s: float) -> float:
     return (next_due_s(table, row) - now_s) / table.latency_s[row]
 
 
-@compiled
+@compiled_into_caller
 def pause_those_ahead(
     table: Requests, running: IntArray, view: EngineView, knobs: FloatArray, step_time: FloatArray, plan: Decision
 ) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from andes_engine import counters as ct
 from andes_engine import knobs as kn
 from andes_engine.batch_choice import Survey
-from andes_engine.compile_cache import compiled
+from andes_engine.compile_cache import compiled_into_caller
 from andes_engine.decision import contended
 from andes_engine.decision_buffers import blocks_for
 from andes_engine.plan_memory import GATE_SHUT, NEXT_ABORT_S, NEXT_PLAN_S
@@ -33,7 +33,7 @@ _CLEARLY = 1.0 - 1e-9
 """A factor beyond rounding: a pace this much faster than the reader's cannot make the next token later than the last."""
 
 
-@compiled
+@compiled_into_caller
 def fast_forward(engine: Engines, until_s: float, times_s: FloatArray, phases: IntArray) -> int:
     """Run as many uneventful iterations as there are. Returns how many; 0 if the next one needs a full `step`.
 
@@ -72,7 +72,7 @@ def fast_forward(engine: Engines, until_s: float, times_s: FloatArray, phases: I
     return count
 
 
-@compiled
+@compiled_into_caller
 def _may_admit(engine: Engines) -> bool:
     """Whether the head of the queue would be admitted; if not now, then not while others only decode and take blocks."""
     if engine.registers[st.R_RUNNING] >= engine.limits[st.L_MAX_SEQS]:
@@ -86,7 +86,7 @@ def _may_admit(engine: Engines) -> bool:
     return need + reserve <= engine.registers[st.R_FREE_BLOCKS]
 
 
-@compiled
+@compiled_into_caller
 def _quiet_iterations(engine: Engines, limit: int, planned: bool, phases: IntArray) -> tuple[int, int]:
     """Iterations until a last token or a missing block, and until a plan would gate; and the context of the first (tokens)."""
     table, size, running = engine.table, engine.limits[st.L_BLOCK_SIZE], engine.registers[st.R_RUNNING]
@@ -117,7 +117,7 @@ def _quiet_iterations(engine: Engines, limit: int, planned: bool, phases: IntArr
     return most, context
 
 
-@compiled
+@compiled_into_caller
 def _until_contended(engine: Engines, most: int, wanted: int, context: int, strictest_s: float) -> int:
     """Iterations for which planning would surely leave everything as it is: no more than `most`."""
     running, size, view = engine.registers[st.R_RUNNING], engine.limits[st.L_BLOCK_SIZE], view_of(engine)
@@ -129,7 +129,7 @@ def _until_contended(engine: Engines, most: int, wanted: int, context: int, stri
     return 0 if contended(last, view, engine.knobs, engine.step_time) else most
 
 
-@compiled
+@compiled_into_caller
 def _let_time_pass(
     engine: Engines, running: int, context: int, most: int, stop_s: float, planned: bool, times_s: FloatArray
 ) -> tuple[int, float]:
@@ -149,7 +149,7 @@ def _let_time_pass(
     return count, slowest_s
 
 
-@compiled
+@compiled_into_caller
 def _take_in(engine: Engines, count: int, slowest_s: float, times_s: FloatArray) -> None:
     """Give every running request its `count` tokens; who has had the last one leaves."""
     table, registers = engine.table, engine.registers

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.compile_cache import compiled, compiled_allocating
+from andes_engine.compile_cache import compiled, compiled_allocating, compiled_into_caller
 from andes_engine.decision import decide
 from andes_engine.decision_buffers import (
     GATED,
@@ -75,7 +75,7 @@ def _advance(
             step(engine, plan, scheduled, load)
 
 
-@compiled
+@compiled_into_caller
 def step(engine: Engines, plan: Decision, scheduled: IntArray, load: IntArray) -> None:
     """One iteration: decide, apply, schedule, let its time pass, deliver its tokens."""
     scheduler = engine.limits[st.L_SCHEDULER]
@@ -102,7 +102,7 @@ def step(engine: Engines, plan: Decision, scheduled: IntArray, load: IntArray) -
     _execute(engine, scheduled, load)
 
 
-@compiled
+@compiled_into_caller
 def _apply(engine: Engines, plan: Decision) -> None:
     """Preempt and reorder as planned."""
     head = plan.head
@@ -125,7 +125,7 @@ def _remove(queue: IntArray, registers: IntArray, register: int, row: int) -> No
             return
 
 
-@compiled
+@compiled_into_caller
 def _schedule_running(engine: Engines, budget: int, scheduled: IntArray, load: IntArray) -> tuple[int, bool]:
     """Give running requests their tokens in list order. Returns the budget left and whether memory ran out."""
     table, registers, running = engine.table, engine.registers, engine.running
@@ -156,7 +156,7 @@ def _schedule_running(engine: Engines, budget: int, scheduled: IntArray, load: I
     return budget, emergency
 
 
-@compiled
+@compiled_into_caller
 def _schedule_waiting(engine: Engines, plan: Decision, budget: int, scheduled: IntArray, load: IntArray) -> None:
     """Admit requests from the plan, or in queue order, until the first that does not fit."""
     registers = engine.registers
@@ -180,7 +180,7 @@ def _schedule_waiting(engine: Engines, plan: Decision, budget: int, scheduled: I
     _drop_admitted(engine, plan, taken)
 
 
-@compiled
+@compiled_into_caller
 def _drop_admitted(engine: Engines, plan: Decision, taken: int) -> None:
     """Take the admitted requests off the queue."""
     registers = engine.registers
@@ -195,7 +195,7 @@ def _drop_admitted(engine: Engines, plan: Decision, taken: int) -> None:
     registers[st.R_WAITING] = count - taken
 
 
-@compiled
+@compiled_into_caller
 def _execute(engine: Engines, scheduled: IntArray, load: IntArray) -> None:
     """Let the iteration's time pass, then deliver a token to each request whose KV is complete."""
     table, registers, counters = engine.table, engine.registers, engine.counters
