@@ -56,16 +56,20 @@ class WorkloadSettings:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerSettings:
-    """A scheduler with fixed knobs; `name` is what tables call it."""
+    """A scheduler with fixed knobs, and what it expects of output lengths; the fields are those of `Contender`."""
 
     name: str
     scheduler: str = "andes"
     knobs: Mapping[str, float] = field(default_factory=dict)
+    lengths: str = "none"
+    length_sigma: float = 0.6
 
     @property
     def contender(self) -> Contender:
         """The scheduler as it takes part in a comparison."""
-        return Contender(self.name, self.scheduler, self.knobs)
+        return Contender(
+            self.name, self.scheduler, self.knobs, lengths=self.lengths, length_sigma=self.length_sigma
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,14 +217,7 @@ class Simulator:
         return fresh
 
     def _slice(self, index: int) -> Engines:
-        return Engines(
-            *(
-                type(values)(*(array[index : index + 1] for array in values))  # type: ignore[call-arg]
-                if isinstance(values, tuple)
-                else values[index : index + 1]
-                for values in self.engines
-            )
-        )
+        return one_view(self.engines, slice(index, index + 1))
 
     def requests(self) -> NDArray[np.int64]:
         """Requests in each engine's workload. Shape (engines,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,15 +131,13 @@ def one(engines: Engines, index: int) -> Engines:
     )
 
 
-def one_view(engines: Engines, index: int) -> Engines:
-    """`one` for Python: keeps record arrays, which compiled code would hand back as plain ones."""
-    parts = {}
-    for name, values in zip(Engines._fields, engines, strict=True):
-        if isinstance(values, tuple):
-            parts[name] = type(values)(*(array[index] for array in values))  # type: ignore[call-arg]
-        else:
-            parts[name] = values[index]
-    return Engines(**parts)
+def one_view(engines: Engines, which: int | slice) -> Engines:
+    """`one` for Python, or some engines as a slice: keeps record arrays, which compiled code would hand back as plain ones."""
+
+    def pick(values: Any) -> Any:
+        return values[which] if isinstance(values, np.ndarray) else values._make(array[which] for array in values)
+
+    return Engines._make(map(pick, engines))
 
 
 @compiled
