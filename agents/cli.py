@@ -64,7 +64,9 @@ def _own_scheduler(override: str) -> tuple[str, ...] | None:
     return f"{group}=own", f"{package}.scheduler={function}", f"{package}.name={name}"
 
 
-_OWN_SCHEDULER = re.compile(r"(?P<group>\+{0,2}scheduler(?:@(?P<package>[\w.]+))?)=['\"]?(?P<function>\w+(?:\.\w+)+)['\"]?")
+_OWN_SCHEDULER = re.compile(
+    r"(?P<group>\+{0,2}scheduler(?:@(?P<package>[\w.]+))?)=['\"]?(?P<function>\w+(?:\.\w+)+)['\"]?"
+)
 """A choice of scheduler that has a dot, as no file of `conf/scheduler` does."""
 
 

@@ -67,9 +67,7 @@ class SchedulerSettings:
     @property
     def contender(self) -> Contender:
         """The scheduler as it takes part in a comparison."""
-        return Contender(
-            self.name, self.scheduler, self.knobs, lengths=self.lengths, length_sigma=self.length_sigma
-        )
+        return Contender(self.name, self.scheduler, self.knobs, lengths=self.lengths, length_sigma=self.length_sigma)
 
 
 @dataclass(frozen=True, slots=True)

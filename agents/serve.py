@@ -7,7 +7,6 @@ import sys
 
 from agents.config import ServeConfig
 from agents.export import policy_folder
-from andes_engine.errors import AndesError
 from andes_engine.policy.bundle import load_bundle
 from andes_engine.step_time import preset
 
@@ -21,11 +20,7 @@ def serve_command(config: ServeConfig) -> list[str]:
         AndesError: If scheduler, knobs, length source, step-time preset or bundle cannot work.
     """
     contender = config.scheduler.contender
-    if contender.clairvoyant:
-        raise AndesError(
-            f"scheduler.lengths = '{contender.lengths}' knows true output lengths, a server does not; serve with "
-            "scheduler.lengths=hazard or none"
-        )
+    contender.check_deployable()
     preset(config.step_time)
     andes: dict[str, object] = {
         "scheduler": contender.scheduler,

@@ -49,12 +49,26 @@ class Contender:
         Knobs(self.knobs)
         length_source(self.lengths)
         if not (math.isfinite(self.length_sigma) and self.length_sigma >= 0.0):
-            raise AndesError(f"contender '{self.name}': length_sigma = {self.length_sigma} must be a finite number >= 0")
+            raise AndesError(
+                f"contender '{self.name}': length_sigma = {self.length_sigma} must be a finite number >= 0"
+            )
 
     @property
     def clairvoyant(self) -> bool:
         """Whether it is told true output lengths, which no server knows."""
         return length_source(self.lengths).clairvoyant
+
+    def check_deployable(self) -> None:
+        """Refuse on a real engine what only a simulator can give.
+
+        Raises:
+            AndesError: If it is clairvoyant.
+        """
+        if self.clairvoyant:
+            raise AndesError(
+                f"contender '{self.name}': lengths '{self.lengths}' knows true output lengths, a real engine does not; "
+                "take lengths=hazard or lengths=none"
+            )
 
     @property
     def label(self) -> str:

@@ -4,8 +4,8 @@
         return -(requests["prompt_tokens"] + requests["emitted_tokens"])
 
 It gets the live requests as a structured array with the fields of `andes_engine.request.REQUEST` (a copy, so nothing can be
-spoilt) and the engine's clock, and returns one number per request: higher first. NumPy or numba, as you like. It is called once
-per plan; trigger, packing, preemption and the engines are those of every other scheduler.
+spoilt) and the engine's clock, and returns one number per request: higher first. NumPy or numba, as you like. It is called
+before every iteration; trigger, packing, preemption and the engines are those of every other scheduler.
 """
 
 from __future__ import annotations
