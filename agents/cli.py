@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from agents.schema import SettingError
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.knobs import KNOB_NAMES
 
@@ -77,10 +78,22 @@ def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
     def guarded(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
+        except SettingError as error:
+            refuse(f"{error.where}{_file_of(error.where)}: {error.reason}")
         except (AndesError, MissingMandatoryValue) as error:
             refuse(str(error))
 
     return guarded
+
+
+def _file_of(where: str) -> str:
+    """Which configuration file a group of settings came from, in brackets; nothing where it came from no group's file."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    for group, choice in choices.items():
+        folder, _, package = str(group).partition("@")
+        if choice and (package or folder) == where:
+            return f" (conf/{folder}/{choice}.yaml and overrides of it)"
+    return ""
 
 
 def launch(main: Callable[[], Any]) -> None:

@@ -10,6 +10,7 @@ from andes_engine.action import DEFAULT_ACTION_KNOBS
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import UnknownNameError
+from andes_engine.knobs import Knobs
 from envs.config import RewardConfig
 
 KINDS = ("wandb", "tensorboard", "none")
@@ -63,6 +64,9 @@ class SchedulerSettings:
     knobs: Mapping[str, float] = field(default_factory=dict)
     lengths: str = "none"
     length_sigma: float = 0.6
+
+    def __post_init__(self) -> None:
+        Knobs(self.knobs)  # refused here, where the message can name the setting and its file
 
     @property
     def contender(self) -> Contender:

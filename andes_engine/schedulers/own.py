@@ -48,7 +48,7 @@ def load_score(name: str) -> ScoreFunction:
             f"scheduler '{name}': module '{module_name}' has no function '{function_name}'; define "
             f"{function_name}(requests, now_s) that returns one score per request"
         )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def score_live(function: ScoreFunction, name: str, table: Requests, rows: NDArray[np.int64], now_s: float) -> None:
@@ -62,7 +62,7 @@ def score_live(function: ScoreFunction, name: str, table: Requests, rows: NDArra
     try:
         scores = np.asarray(function(table[rows].copy(), now_s), dtype=np.float64)
     except Exception as error:
-        raise SchedulerError(f"scheduler '{name}' failed at {now_s:.3f} s: {_line(error)}") from error
+        raise SchedulerError(f"scheduler '{name}' failed at {now_s:.3f} s: {_line(error)}{_place(error)}") from error
     if scores.shape != (len(rows),) or np.isnan(scores).any():
         raise SchedulerError(
             f"scheduler '{name}' must return one number, not NaN, for each of {len(rows)} requests, shape ({len(rows)},); got "
@@ -72,9 +72,11 @@ def score_live(function: ScoreFunction, name: str, table: Requests, rows: NDArra
 
 
 def _line(error: Exception) -> str:
-    """Kind and message of a user's error in one line, and where in their file it happened."""
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        place = f", {os.path.basename(trace.tb_frame.f_code.co_filename)} line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    """Kind and message of a user's error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _place(error: Exception) -> str:
+    """Line of the user's function that failed: the frame below ours, whatever library it failed in."""
+    trace = error.__traceback__ and error.__traceback__.tb_next
+    return f", {os.path.basename(trace.tb_frame.f_code.co_filename)} line {trace.tb_lineno}" if trace else ""
