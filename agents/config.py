@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.schema import ConfigError
 from andes_engine.action import DEFAULT_ACTION_KNOBS
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
@@ -170,6 +172,9 @@ class CompareConfig:
         split: `held_out` for results, `validation` for choosing.
         metrics: Metrics of the paired differences.
         workers: Processes; 0 for one per core.
+
+    Raises:
+        ConfigError: If there is no load, or one that is not positive.
     """
 
     seed: int
@@ -187,6 +192,10 @@ class CompareConfig:
     metrics: tuple[str, ...] = ("qoe_mean", "qoe_p10", "ttft_p90_s")
     workers: int = 0
     mode: str = "offline"
+
+    def __post_init__(self) -> None:
+        if not (self.loads and all(math.isfinite(load) and load > 0.0 for load in self.loads)):
+            raise ConfigError(f"loads = {list(self.loads)} must be one or more shares of saturation, finite and > 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,4 +150,6 @@ def test_a_function_that_fails_in_a_worker_is_told_in_one_line(here: Path) -> No
 
 def test_a_missing_function_is_told_before_anything_runs(here: Path) -> None:
     said = script(here, "compare", "+scheduler@contenders.mine=nowhere.score", "run_dir=run", code=2).stderr
-    assert said.startswith("error: scheduler 'nowhere.score': cannot import 'nowhere'") and not (here / "run").exists()
+    assert said.startswith("error: scheduler 'nowhere.score': cannot import 'nowhere'") and not list(
+        (here / "run").glob("*")
+    )

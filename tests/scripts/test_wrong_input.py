@@ -111,9 +111,9 @@ def test_files_that_are_no_traces_are_named(refused: Refused, tmp_path: Path, co
         (["workload=trace", "trace=nowhere.csv"], "nowhere.csv: no such file"),
         (["workload=tiny", "workload.requests=0"], "requests"),
         (["workload=tiny", "workload.duration_s=nan"], "duration_s"),
-        (["workload=tiny", "workload.duration_s=0.001"], "no requests"),
-        (["workload=tiny", "loads=[-1]"], "-1"),
-        (["workload=tiny", "loads=[]"], "loads"),
+        (["workload=tiny", "workload.duration_s=0.001"], "no request in 0.001 s"),
+        (["workload=tiny", "loads=[-1]"], "loads = [-1.0] must be"),
+        (["workload=tiny", "loads=[]"], "loads = [] must be"),
         (["workload=tiny", "seeds=0"], "seeds"),
         (
             ["engine.kv_blocks=1"],
