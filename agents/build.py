@@ -45,7 +45,9 @@ def env_config(config: TrainConfig) -> EnvConfig:
         reward=config.reward,
         decision_interval_s=config.env.decision_interval_s,
         time_limit_s=config.env.time_limit_s,
-        scheduler=config.scheduler.scheduler,
+        scheduler=config.scheduler.contender.scheduler,
+        lengths=config.scheduler.lengths,
+        length_sigma=config.scheduler.length_sigma,
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import hydra
@@ -14,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from agents.schema import SettingError
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.knobs import KNOB_NAMES
 
@@ -41,7 +43,32 @@ def compose(name: str, *overrides: str) -> dict[str, Any]:
     `run_dir` is what the file says; nothing is written.
     """
     with hydra.initialize_config_module("conf", version_base="1.3"):
-        return OmegaConf.to_container(hydra.compose(name, list(overrides)), resolve=True)  # type: ignore[return-value]
+        cfg = hydra.compose(name, with_own_schedulers(overrides))
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def with_own_schedulers(overrides: Iterable[str]) -> list[str]:
+    """Overrides in which a user's own scheduler may stand where a configuration file's name does.
+
+    ``scheduler=my_module.my_score`` becomes `scheduler=own` and the settings of `conf/scheduler/own.yaml` that name the function;
+    ``+scheduler@contenders.mine=my_module.my_score`` does the same for a contender called `mine`. Anything else stays as it is.
+    """
+    return [part for override in overrides for part in _own_scheduler(override) or (override,)]
+
+
+def _own_scheduler(override: str) -> tuple[str, ...] | None:
+    found = _OWN_SCHEDULER.fullmatch(override)
+    if found is None:
+        return None
+    group, package, function = found["group"], found["package"] or "scheduler", found["function"]
+    name = package.rpartition(".")[2] if found["package"] else function.rpartition(".")[2]
+    return f"{group}=own", f"{package}.scheduler={function}", f"{package}.name={name}"
+
+
+_OWN_SCHEDULER = re.compile(
+    r"(?P<group>\+{0,2}scheduler(?:@(?P<package>[\w.]+))?)=['\"]?(?P<function>\w+(?:\.\w+)+)['\"]?"
+)
+"""A choice of scheduler that has a dot, as no file of `conf/scheduler` does."""
 
 
 def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -51,15 +78,28 @@ def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
     def guarded(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
+        except SettingError as error:
+            refuse(f"{error.where}{_file_of(error.where)}: {error.reason}")
         except (AndesError, MissingMandatoryValue) as error:
             refuse(str(error))
 
     return guarded
 
 
+def _file_of(where: str) -> str:
+    """Which configuration file a group of settings came from, in brackets; nothing where it came from no group's file."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    for group, choice in choices.items():
+        folder, _, package = str(group).partition("@")
+        if choice and (package or folder) == where:
+            return f" (conf/{folder}/{choice}.yaml and overrides of it)"
+    return ""
+
+
 def launch(main: Callable[[], Any]) -> None:
     """Run a Hydra entry point; what is wrong on the command line is told in one line."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing, and we tell
+    sys.argv[1:] = with_own_schedulers(sys.argv[1:])
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:

@@ -51,7 +51,9 @@ def compare(config: CompareConfig) -> CompareResult:
     run = RunDir.create(config.run_dir, plain(config), config.seed)
     with tracking(config.tracking, run.path, plain(config), run.path.name) as tracker:
         outcomes = evaluate(config.engine, scenarios, contenders, config.workers, progress=True)
-        found = tuple(differences(outcomes, config.references, config.metrics, config.seed))
+        labels = {entry.name: entry.label for entry in contenders}
+        references = [labels[name] for name in config.references]
+        found = tuple(differences(outcomes, references, config.metrics, config.seed))
         traffic = Path(config.trace).stem if config.trace else config.workload.name
         title = f"Paired differences: {traffic} at loads {', '.join(f'{load:g}' for load in config.loads)}, {config.engine.name}"
         grids = (*_tables(outcomes), difference_grid(found, title))

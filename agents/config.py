@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.schema import ConfigError
 from andes_engine.action import DEFAULT_ACTION_KNOBS
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import UnknownNameError
+from andes_engine.knobs import Knobs
 from envs.config import RewardConfig
 
 KINDS = ("wandb", "tensorboard", "none")
@@ -56,16 +59,21 @@ class WorkloadSettings:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerSettings:
-    """A scheduler with fixed knobs; `name` is what tables call it."""
+    """A scheduler with fixed knobs, and what it expects of output lengths; the fields are those of `Contender`."""
 
     name: str
     scheduler: str = "andes"
     knobs: Mapping[str, float] = field(default_factory=dict)
+    lengths: str = "none"
+    length_sigma: float = 0.6
+
+    def __post_init__(self) -> None:
+        Knobs(self.knobs)  # refused here, where the message can name the setting and its file
 
     @property
     def contender(self) -> Contender:
         """The scheduler as it takes part in a comparison."""
-        return Contender(self.name, self.scheduler, self.knobs)
+        return Contender(self.name, self.scheduler, self.knobs, lengths=self.lengths, length_sigma=self.length_sigma)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +172,9 @@ class CompareConfig:
         split: `held_out` for results, `validation` for choosing.
         metrics: Metrics of the paired differences.
         workers: Processes; 0 for one per core.
+
+    Raises:
+        ConfigError: If there is no load, or one that is not positive.
     """
 
     seed: int
@@ -181,6 +192,10 @@ class CompareConfig:
     metrics: tuple[str, ...] = ("qoe_mean", "qoe_p10", "ttft_p90_s")
     workers: int = 0
     mode: str = "offline"
+
+    def __post_init__(self) -> None:
+        if not (self.loads and all(math.isfinite(load) and load > 0.0 for load in self.loads)):
+            raise ConfigError(f"loads = {list(self.loads)} must be one or more shares of saturation, finite and > 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,8 @@ def _composed(kind: Any, name: str, overrides: list[str], run_dir: Path, **more:
     from hydra import compose
     from omegaconf import OmegaConf
 
-    cfg = compose(config_name=name, overrides=overrides)
+    from agents.cli import with_own_schedulers
+
+    cfg = compose(config_name=name, overrides=with_own_schedulers(overrides))
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     return from_mapping(kind, {**settings, "run_dir": str(run_dir), **more})

@@ -53,8 +53,11 @@ def live_runs(settings: LiveSettings, contenders: Sequence[Contender]) -> LiveRe
     """Boot vLLM, calibrate, and replay every burst under every contender, live and simulated.
 
     Raises:
+        AndesError: If a contender needs true output lengths.
         ImportError: If vLLM is not installed; the message says which extra to install.
     """
+    for entry in contenders:
+        entry.check_deployable()
     from andes_engine.vllm.episode import LiveConfig
     from andes_engine.vllm.run import LiveRunner
 

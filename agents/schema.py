@@ -16,6 +16,20 @@ class ConfigError(AndesError):
     """A configuration value of the wrong kind, or one that is missing."""
 
 
+class SettingError(ConfigError):
+    """A group of settings that its dataclass refuses.
+
+    Args:
+        where: Dotted path of the group, such as `contenders.mine`.
+        reason: What the dataclass said.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.where = where
+        self.reason = reason
+
+
 def from_mapping(kind: type[Made], given: Mapping[str, Any], where: str = "") -> Made:
     """Build a dataclass, and the dataclasses inside it.
 
@@ -27,6 +41,7 @@ def from_mapping(kind: type[Made], given: Mapping[str, Any], where: str = "") ->
     Raises:
         UnknownNameError: If a key is no field; the message names the nearest one.
         ConfigError: If a field is missing or a value is of the wrong kind.
+        SettingError: If a dataclass below the top refuses its values.
     """
     known = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
     for key in given:
@@ -36,7 +51,11 @@ def from_mapping(kind: type[Made], given: Mapping[str, Any], where: str = "") ->
         if name not in given and _is_required(entry):
             raise ConfigError(f"{_path(where, name)} is missing; give it a value")
     hints = get_type_hints(kind)
-    return kind(**{name: _value(hints[name], value, _path(where, name)) for name, value in given.items()})
+    values = {name: _value(hints[name], value, _path(where, name)) for name, value in given.items()}
+    try:
+        return kind(**values)
+    except AndesError as error:
+        raise SettingError(where, str(error)) if where else error from None
 
 
 def _is_required(entry: Field[Any]) -> bool:

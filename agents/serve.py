@@ -7,9 +7,7 @@ import sys
 
 from agents.config import ServeConfig
 from agents.export import policy_folder
-from andes_engine.knobs import Knobs
 from andes_engine.policy.bundle import load_bundle
-from andes_engine.schedulers import scheduler_id
 from andes_engine.step_time import preset
 
 SCHEDULER_CLASS = "andes_engine.vllm.AndesScheduler"
@@ -19,16 +17,18 @@ def serve_command(config: ServeConfig) -> list[str]:
     """`vllm serve` through this project's launcher, checked before a server takes minutes to say no.
 
     Raises:
-        AndesError: If scheduler, knobs, step-time preset or bundle cannot work.
+        AndesError: If scheduler, knobs, length source, step-time preset or bundle cannot work.
     """
-    scheduler_id(config.scheduler.scheduler)
-    Knobs(config.scheduler.knobs)
+    contender = config.scheduler.contender
+    contender.check_deployable()
     preset(config.step_time)
     andes: dict[str, object] = {
-        "scheduler": config.scheduler.scheduler,
-        "knobs": dict(config.scheduler.knobs),
+        "scheduler": contender.scheduler,
+        "knobs": dict(contender.knobs),
         "step_time": config.step_time,
     }
+    if contender.lengths != "none":
+        andes["lengths"] = contender.lengths
     if config.policy:
         folder = policy_folder(config.policy)
         andes |= {"policy": str(folder.resolve()), "knobs": dict(load_bundle(folder).action.reference)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,7 +44,6 @@ class Validator:
 
     def __init__(self, config: TrainConfig) -> None:
         self._engine = config.engine
-        self._scheduler = config.scheduler.scheduler
         self._scenarios = validation_scenarios(config)
         self._reference = config.scheduler.contender
         others = [Contender("fcfs", "fcfs"), Contender("andes", "andes")]
@@ -54,16 +53,16 @@ class Validator:
     @property
     def references(self) -> dict[str, float]:
         """Mean QoE of the schedulers a policy is compared with, by name."""
-        return {entry.name: mean_qoe(self._outcomes, entry.name) for entry in self._contenders}
+        return {entry.label: mean_qoe(self._outcomes, entry.label) for entry in self._contenders}
 
     def __call__(self, bundle: Bundle, steps: int) -> Validation:
         """Judge a policy."""
-        name = f"{bundle.name} (policy)"
-        mine = evaluate(self._engine, self._scenarios, [Contender(name, self._scheduler, bundle=bundle)])
-        matched = pairs([*self._outcomes, *mine], name, self._reference.name)
+        policy = replace(self._reference, name=f"{bundle.name} (policy)", bundle=bundle)
+        mine = evaluate(self._engine, self._scenarios, [policy])
+        matched = pairs([*self._outcomes, *mine], policy.label, self._reference.label)
         difference = paired_difference(matched, replicates=REPLICATES)
         bounds = (difference.low, difference.high) if difference.has_interval else (None, None)
-        return Validation(steps, mean_qoe(mine, name), difference.mean, *bounds)
+        return Validation(steps, mean_qoe(mine, policy.label), difference.mean, *bounds)
 
 
 def mean_qoe(outcomes: list[Outcome], name: str) -> float:

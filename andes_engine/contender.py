@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from andes_engine.errors import AndesError
 from andes_engine.knobs import Knobs
+from andes_engine.lengths import length_source
 from andes_engine.policy.bundle import Bundle, load_bundle
-from andes_engine.schedulers import SCHEDULERS, scheduler_id
+from andes_engine.schedulers import OWN, SCHEDULERS, scheduler_id
+from andes_engine.schedulers.own import load_score
+
+CLAIRVOYANT_MARK = " (clairvoyant)"
+"""Follows the name of whoever knows true output lengths, in every table and figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,23 +24,56 @@ class Contender:
 
     Args:
         name: What tables and figures call it.
-        scheduler: Name from `schedulers.SCHEDULERS`.
+        scheduler: Name from `schedulers.SCHEDULERS`, or ``module.function`` of a user's own.
         knobs: Knobs that differ from the paper's defaults; with a bundle, its reference counts instead.
         bundle: Policy that sets the knobs at its decision interval.
+        lengths: Source of expected output lengths, from `lengths.LENGTH_SOURCES`.
+        length_sigma: Standard deviation of the noisy source's error, in logarithms.
 
     Raises:
-        UnknownNameError: If there is no such scheduler or knob.
-        KnobError: If a knob is out of bounds.
+        UnknownNameError: If there is no such scheduler, knob or length source.
+        SchedulerError: If a user's own scheduler cannot be found.
+        AndesError: If a knob is out of bounds or `length_sigma` is not >= 0; the message names the contender.
     """
 
     name: str
     scheduler: str = "andes"
     knobs: Mapping[str, float] = field(default_factory=dict)
     bundle: Bundle | None = None
+    lengths: str = "none"
+    length_sigma: float = 0.6
 
     def __post_init__(self) -> None:
-        scheduler_id(self.scheduler)
+        if scheduler_id(self.scheduler) == OWN:
+            load_score(self.scheduler)  # told now, not by a worker process minutes later
         Knobs(self.knobs)
+        length_source(self.lengths)
+        if not (math.isfinite(self.length_sigma) and self.length_sigma >= 0.0):
+            raise AndesError(
+                f"contender '{self.name}': length_sigma = {self.length_sigma} must be a finite number >= 0"
+            )
+
+    @property
+    def clairvoyant(self) -> bool:
+        """Whether it is told true output lengths, which no server knows."""
+        return length_source(self.lengths).clairvoyant
+
+    def check_deployable(self) -> None:
+        """Refuse on a real engine what only a simulator can give.
+
+        Raises:
+            AndesError: If it is clairvoyant.
+        """
+        if self.clairvoyant:
+            raise AndesError(
+                f"contender '{self.name}': lengths '{self.lengths}' knows true output lengths, a real engine does not; "
+                "take lengths=hazard or lengths=none"
+            )
+
+    @property
+    def label(self) -> str:
+        """What records, tables and figures call it: the name, marked if it is clairvoyant."""
+        return self.name + CLAIRVOYANT_MARK * self.clairvoyant
 
     @property
     def start_knobs(self) -> Knobs:

@@ -41,7 +41,12 @@ class UnknownNameError(AndesError):
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
+        self._given = kind, name, names
         super().__init__(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}.")
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
+        """Made again from what it was made from: an error of a worker process comes to its parent as a pickle."""
+        return type(self), self._given
 
 
 class SchedulerError(AndesError):

@@ -32,8 +32,8 @@ class RewardConfig:
 
 
 def default_engine() -> EngineConfig:
-    """RTX 4090 with Llama-3.1-8B under vLLM 0.19: 2,588 blocks of 16 tokens, so memory is what requests compete for."""
-    return EngineConfig("rtx4090_llama3_8b", preset("rtx4090_llama3_8b"), kv_blocks=2588)
+    """RTX 4090 with Llama-3.1-8B under vLLM 0.19: 2,588 blocks of 16 tokens less the one vLLM keeps; memory is scarce."""
+    return EngineConfig("rtx4090_llama3_8b", preset("rtx4090_llama3_8b"), kv_blocks=2587)
 
 
 def default_workload() -> WorkloadSpec:
@@ -55,6 +55,8 @@ class EnvConfig:
         decision_interval_s: Time between actions, s.
         time_limit_s: Episodes still running then are truncated, s.
         scheduler: Scheduler whose knobs are tuned.
+        lengths: Source of the output lengths it expects, from `lengths.LENGTH_SOURCES`.
+        length_sigma: Standard deviation of the noisy source's error, in logarithms.
 
     Raises:
         AndesError: If something is empty, not positive or the wrong way round.
@@ -68,6 +70,8 @@ class EnvConfig:
     decision_interval_s: float = 2.0
     time_limit_s: float = 1800.0
     scheduler: str = "andes"
+    lengths: str = "none"
+    length_sigma: float = 0.6
 
     def __post_init__(self) -> None:
         if not self.engines or not self.workloads:

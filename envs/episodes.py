@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -48,3 +49,23 @@ def most_requests(config: EnvConfig) -> int:
             expected = spec.requests or saturation_rate(engine, spec) * config.load[1] * (spec.duration_s or 0.0)
             most = max(most, float(expected))
     return int(1.5 * most) + 200
+
+
+def most_users(config: EnvConfig) -> int:
+    """Users of the traffic that has the most."""
+    return max(spec.users.count if spec.users else 1 for spec in config.workloads)
+
+
+def roomiest(config: EnvConfig) -> EngineConfig:
+    """An engine whose arrays hold every engine of the configuration: the most sequences and, of those that cache, blocks."""
+    widest = max(config.engines, key=lambda engine: engine.max_num_seqs)
+    caching = [engine for engine in config.engines if engine.prefix_caching]
+    if not caching:
+        return widest
+    return replace(
+        widest,
+        prefix_caching=True,
+        kv_blocks=max(engine.kv_blocks for engine in caching),
+        block_size_tokens=min(engine.block_size_tokens for engine in caching),
+        max_model_len_tokens=max(engine.max_model_len_tokens for engine in caching),
+    )

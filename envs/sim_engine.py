@@ -26,10 +26,11 @@ class SimEngine:
 
     def reset(self, episode: Episode) -> None:
         """Start an episode at time 0 with the reference knobs."""
-        workload = episode.workload
-        users = int(workload.user.max()) + 1
-        self._simulator = Simulator([episode.engine], len(workload), int(workload.output_tokens.sum()), users)
-        self._simulator.reset(0, episode.workload, self._config.scheduler, self._config.action.knobs)
+        config, workload = self._config, episode.workload
+        tokens, users = int(workload.output_tokens.sum()), int(workload.user.max()) + 1
+        self._simulator = Simulator([episode.engine], len(workload), tokens, users)
+        lengths = config.lengths, config.length_sigma
+        self._simulator.reset(0, workload, config.scheduler, config.action.knobs, *lengths)
 
     def set_knobs(self, vector: NDArray[np.float64]) -> None:
         """Knobs from now on."""

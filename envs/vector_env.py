@@ -14,7 +14,7 @@ from andes_engine import counters as ct
 from andes_engine.sim import state as st
 from andes_engine.sim.simulator import Simulator
 from envs.config import EnvConfig
-from envs.episodes import EpisodeSampler, most_requests
+from envs.episodes import EpisodeSampler, most_requests, most_users, roomiest
 from envs.reward import TERMS, weighted
 from envs.spaces import action_space, observation_space
 
@@ -52,8 +52,8 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
         self._terms = {name: np.zeros(num_envs) for name in TERMS}
 
     def _build(self) -> Simulator:
-        widest = max(self.config.engines, key=lambda engine: engine.max_num_seqs)
-        return Simulator([widest] * self.num_envs, most_requests(self.config))
+        roomy = roomiest(self.config)
+        return Simulator([roomy] * self.num_envs, most_requests(self.config), users=most_users(self.config))
 
     def reset(
         self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
@@ -73,11 +73,12 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
         return SeedSequence(seed).spawn(self.num_envs)
 
     def _start(self, index: int) -> None:
-        episode = self._samplers[index].next()
+        episode, config = self._samplers[index].next(), self.config
+        lengths = config.lengths, config.length_sigma
         for simulator in (self._simulator, self._reference):
             if simulator is not None:
                 simulator.set_engine(index, episode.engine)
-                simulator.reset(index, episode.workload, self.config.scheduler, self.config.action.knobs)
+                simulator.reset(index, episode.workload, config.scheduler, config.action.knobs, *lengths)
         self._decision_s[index] = 0.0
         self._potential[index] = self._reference_potential[index] = len(episode.workload)
         self._preemptions[index] = 0

@@ -25,7 +25,7 @@ class SchedulerStyle(NamedTuple):
 STYLES: dict[str, SchedulerStyle] = {
     "fcfs": SchedulerStyle("#5f6368", "s", "--"),
     "andes": SchedulerStyle("#0072b2", "o", "-"),
-    "andes_tuned": SchedulerStyle("#56b4e9", "D", "-"),
+    "tuned_andes": SchedulerStyle("#56b4e9", "D", "-"),
     "learned": SchedulerStyle("#d55e00", "^", "-"),
     "srpt": SchedulerStyle("#009e73", "v", ":"),
     "round_robin": SchedulerStyle("#e69f00", "P", "-."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from andes_engine.contender import Contender
@@ -21,16 +23,22 @@ def run_simulated(
 ) -> RunRecord:
     """Run a workload, drained unless `until_s` is given; a bundle sets the knobs at its decision interval.
 
+    The record of a contender that is told true output lengths says so: in its name, and as `notes["clairvoyant"]`.
+
     Raises:
         CapacityError: If a request does not fit the engine.
+        SchedulerError: If a user's own scheduler fails or answers wrongly.
     """
-    simulator = Simulator([engine], len(workload), int(workload.output_tokens.sum()) if token_log else 0)
-    simulator.reset(0, workload, contender.scheduler, contender.start_knobs)
+    log = int(workload.output_tokens.sum()) if token_log else 0
+    simulator = Simulator([engine], len(workload), log, users=int(workload.user.max()) + 1)
+    lengths = contender.lengths, contender.length_sigma
+    simulator.reset(0, workload, contender.scheduler, contender.start_knobs, *lengths)
     if contender.bundle is None:
         simulator.advance(until_s)
     else:
         _run_policy(simulator, contender.bundle, until_s)
-    return simulator.record(0, contender.name)
+    record = simulator.record(0, contender.label)
+    return replace(record, notes={**record.notes, "clairvoyant": 1.0}) if contender.clairvoyant else record
 
 
 def _run_policy(simulator: Simulator, bundle: Bundle, until_s: float) -> None:

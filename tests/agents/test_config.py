@@ -18,6 +18,7 @@ from agents.schema import from_mapping
 from andes_engine.action import DEFAULT_ACTION_KNOBS
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.knobs import Knobs
+from andes_engine.schedulers import SCHEDULERS
 
 FOLDER = Path(conf.__file__).parent
 NEEDED = {"export": ["run=r"], "serve": ["model=m"]}
@@ -33,7 +34,7 @@ CONFIGS = {
 
 
 def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (FOLDER / group).glob("*.yaml"))
+    return sorted(path.stem for path in (FOLDER / group).glob("*.yaml") if path.stem != "own")  # own needs a name
 
 
 def assert_same_names(kind: type, given: dict[str, Any], where: str) -> None:
@@ -59,6 +60,24 @@ def test_every_choice_of_a_group_makes_an_environment(group: str, choice: str) -
     made = env_config(config)
     assert made.engines[0].name == config.engine.name
     assert made.action.knobs == Knobs(config.scheduler.knobs)
+
+
+def test_every_scheduler_has_a_file_and_one_line_that_says_what_it_is() -> None:
+    assert set(choices("scheduler")) == {*SCHEDULERS, "fcfs_reserve", "tuned_andes"}
+    for path in (FOLDER / "scheduler").glob("*.yaml"):
+        first, *rest = path.read_text(encoding="utf-8").splitlines()
+        assert first.startswith("# ") and "name:" in "".join(rest)
+
+
+def test_length_sources_reach_the_environment_and_the_contender() -> None:
+    config = from_mapping(TrainConfig, compose("train", "scheduler=srpt", "scheduler.length_sigma=0.3"))
+    made, contender = env_config(config), config.scheduler.contender
+    assert (made.lengths, made.length_sigma) == (contender.lengths, contender.length_sigma) == ("hazard", 0.3)
+    assert contender.label == "srpt"
+    exact = from_mapping(TrainConfig, compose("train", "scheduler=srpt", "scheduler.lengths=exact")).scheduler.contender
+    assert exact.clairvoyant and exact.label == "srpt (clairvoyant)"
+    with pytest.raises(AndesError, match="a real engine does not"):
+        exact.check_deployable()
 
 
 def test_every_agent_and_tracking_choice_has_exactly_the_fields_of_its_settings() -> None:

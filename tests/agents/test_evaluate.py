@@ -100,9 +100,9 @@ def test_a_comparison_leaves_results_figures_and_a_report(tmp_path: Path) -> Non
     result = compare(config(f"run_dir={tmp_path / 'run'}", "metrics=[qoe_mean]"))
     results = json.loads((result.run_dir / "results.json").read_text())
     assert len(results["runs"]) == 3 * 2 * 2
-    assert {run["contender"] for run in results["runs"]} == {"fcfs", "andes", "andes_tuned"}
+    assert {run["contender"] for run in results["runs"]} == {"fcfs", "andes", "tuned_andes"}
     assert all(0.0 < run["metrics"]["qoe_mean"] <= 1.0 for run in results["runs"])
-    assert {entry["candidate"] for entry in results["differences"]} == {"andes", "andes_tuned"}
+    assert {entry["candidate"] for entry in results["differences"]} == {"andes", "tuned_andes"}
     page = result.report.read_text()
     assert page.count("<svg") == 2 and "Paired differences" in page
     assert (result.run_dir / "figures" / "qoe_against_load.png").is_file()
