@@ -56,7 +56,7 @@ def any_workload(rng: np.random.Generator, requests: int, block_tokens: int, lon
         shared = int(rng.integers(0, blocks + 1))
         # ids of a document up to where this prompt leaves it, then its own; a last partial block has an id of its own length
         mine = [stretch + place if place < shared else 10_000 + 100 * row + place for place in range(blocks)]
-        if prompts[row] % block_tokens:
+        if prompts[row] % block_tokens and shared == blocks:
             mine[-1] = 100_000 + 10_000 * stretch + 100 * int(prompts[row]) + blocks
         ids += mine
         counts.append(blocks)
@@ -71,7 +71,7 @@ def any_workload(rng: np.random.Generator, requests: int, block_tokens: int, lon
         rng.choice([0.03, 0.15, 0.25], requests),
         rng.integers(0, 3, requests),
         np.where(leaves, arrival_s + rng.exponential(2.0, requests), np.inf),
-        PrefixHashes(ids, np.concatenate([[0], np.cumsum(counts)])),
+        PrefixHashes(ids, np.concatenate([[0], np.cumsum(counts)]), block_tokens),
     )
 
 

@@ -125,8 +125,7 @@ def _cells(name: str, theirs: np.ndarray, mine: np.ndarray) -> Iterator[tuple[st
 def _pools(engine: ReferenceEngine, source: Engines) -> Iterator[tuple[str, Any, Any]]:
     """Which block holds what is not compared: only contents and their order matter to later allocations."""
     pool, blocks = pool_in(source, source.running[: source.registers[st.R_RUNNING]].tolist())
-    for name, theirs, mine in zip(("free list", "findable"), pool.contents(), engine.kv.pool.contents(), strict=True):
-        yield name, theirs, mine
+    yield from zip(("free list", "findable"), pool.contents(), engine.kv.pool.contents(), strict=True)
     for row, held in blocks.items():
         held_here = engine.kv.blocks.get(row, [])
         yield f"blocks of {row}", [(it.content, it.users) for it in held], [(it.content, it.users) for it in held_here]
