@@ -1,7 +1,7 @@
 """KV blocks of a simulated engine: what admission needs, what running takes, what leaving gives back.
 
-Follows vLLM 0.32.0, `v1/core/kv_cache_manager.py` (`get_computed_blocks`, `allocate_slots`, `free`). Without prefix caching blocks
-are interchangeable and only counted.
+Follows vLLM 0.32.0, `v1/core/kv_cache_manager.py` (`get_computed_blocks`, `allocate_slots`, `free`). Without prefix caching
+blocks are interchangeable and only counted.
 """
 
 from __future__ import annotations
@@ -92,6 +92,9 @@ def start(engine: Engines, row: int, budget_tokens: int, reserve_blocks: int) ->
             engine.pool.held[table.slot[row], index] = block
         registers[st.R_FREE_BLOCKS] -= evictable
     grow(engine, row, tokens)
+    if caching:  # what came back from host memory is as good as computed (vLLM caches a connector's blocks alike)
+        for index in range(hits, computed // size):
+            make_findable(engine.pool, engine.pool.held[table.slot[row], index], block_key(engine, row, index))
     return tokens
 
 
