@@ -156,12 +156,13 @@ def _take_in(engine: Engines, count: int, slowest_s: float, times_s: FloatArray)
     caching, logged = engine.limits[st.L_PREFIX_CACHING] != 0, engine.token_s.shape[0] > 0
     size, fair = engine.limits[st.L_BLOCK_SIZE], engine.limits[st.L_SCHEDULER] == VTC
     taken, kept = 0, 0
+    if caching:  # all of them before anybody leaves: blocks given back are not there to be taken in these iterations
+        for place in range(registers[st.R_RUNNING]):
+            grow(engine, engine.running[place], count)
     for place in range(registers[st.R_RUNNING]):
         row = engine.running[place]
         computed = table.computed_tokens[row] + count
-        if caching:
-            grow(engine, row, count)
-        else:
+        if not caching:
             held = table.held_blocks[row]
             while held * size < computed:
                 held += 1

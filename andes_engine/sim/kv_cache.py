@@ -92,6 +92,9 @@ def start(engine: Engines, row: int, budget_tokens: int, reserve_blocks: int) ->
             engine.pool.held[table.slot[row], index] = block
         registers[st.R_FREE_BLOCKS] -= evictable
     grow(engine, row, tokens)
+    if caching:  # what came back from host memory is as good as computed (vLLM caches a connector's blocks alike)
+        for index in range(hits, computed // size):
+            make_findable(engine.pool, engine.pool.held[table.slot[row], index], block_key(engine, row, index))
     return tokens
 
 
