@@ -18,14 +18,17 @@ def run_simulated(
     contender: Contender,
     token_log: bool = False,
     until_s: float = DRAIN,
+    lengths: str = "none",
+    length_sigma: float = 0.6,
 ) -> RunRecord:
     """Run a workload, drained unless `until_s` is given; a bundle sets the knobs at its decision interval.
 
     Raises:
         CapacityError: If a request does not fit the engine.
     """
-    simulator = Simulator([engine], len(workload), int(workload.output_tokens.sum()) if token_log else 0)
-    simulator.reset(0, workload, contender.scheduler, contender.start_knobs)
+    log = int(workload.output_tokens.sum()) if token_log else 0
+    simulator = Simulator([engine], len(workload), log, int(workload.user.max()) + 1)
+    simulator.reset(0, workload, contender.scheduler, contender.start_knobs, lengths, length_sigma)
     if contender.bundle is None:
         simulator.advance(until_s)
     else:

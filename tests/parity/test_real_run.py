@@ -54,8 +54,8 @@ def test_the_preset_is_this_fit(report: FitReport) -> None:
 
 def replay_virtual(run: RecordedRun, model: StepTime) -> tuple[FloatArray, FloatArray]:
     """VLLM's own scheduler and KV manager on a virtual clock."""
+    from andes_engine.vllm.contenders import episode_requests
     from andes_engine.vllm.episode import LiveConfig
-    from andes_engine.vllm.run import episode_requests
     from andes_engine.vllm.virtual_clock import VirtualEngine
 
     engine, workload = run.engine, run.workload

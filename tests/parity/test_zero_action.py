@@ -83,9 +83,9 @@ def test_a_zero_bundle_runs_like_andes(reference: dict[str, float]) -> None:
 @needs_vllm
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_in_vllms_scheduler(reference: dict[str, float]) -> None:
+    from andes_engine.vllm.contenders import episode_requests, planner_for
     from andes_engine.vllm.contract import Plan
     from andes_engine.vllm.episode import LiveConfig
-    from andes_engine.vllm.run import episode_requests, planner_for
     from andes_engine.vllm.virtual_clock import VirtualEngine
 
     def plans(contender: Contender) -> list[tuple[int, Plan]]:
