@@ -1,7 +1,7 @@
 """The live request table behind a real engine, kept from its events as the simulator keeps its own.
 
-Arrivals, admissions, tokens, preemptions and ends come in one by one with vLLM's request ids; what the decision reads of them is the
-same as in `sim.lifecycle`: users are charged and lifted, lost tokens add up, lengths are learned.
+Arrivals, admissions, tokens, preemptions and ends come in one by one with vLLM's request ids; what the decision reads of them is
+as in `sim.lifecycle`: users are charged and lifted, lost tokens add up, lengths are learned.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class LiveRequests:
 
     Args:
         config: Default expectation, scheduler (only `vtc` charges users), length source.
-        length_hints: What a clairvoyant length source is told, tokens by the caller's request id (`qoe_id`); only an experiment on a
-            known workload has them.
+        length_hints: What a clairvoyant length source is told, tokens by the caller's request id (`qoe_id`); only an experiment
+            on a known workload has them.
     """
 
     def __init__(self, config: PlannerConfig, length_hints: Mapping[str, float] | None = None) -> None:

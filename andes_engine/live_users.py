@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 MOST_USERS = 4096
-"""Users remembered at once; beyond, one without a request is forgotten. A user who comes back starts at the least counter of those
-waiting (`schedulers.vtc.lift`), so an idle one has little to be remembered for."""
+"""Users remembered at once; beyond, one without a request is forgotten. Who comes back starts at the least counter of those
+waiting (`schedulers.vtc.lift`), so an idle user has little to be remembered for."""
 
 
 class UserNumbers:

@@ -27,9 +27,7 @@ from andes_engine.decision_buffers import (
     empty_decision,
 )
 from andes_engine.engine import EngineView
-from andes_engine.errors import AndesError
 from andes_engine.knobs import Knobs
-from andes_engine.lengths import length_source
 from andes_engine.live_requests import LiveRequests
 from andes_engine.observation import OBSERVATION_SIZE, observe
 from andes_engine.planner_config import PlannerConfig
@@ -62,7 +60,7 @@ class Planner:
         config: Scheduler, knobs, step-time model, policy, default expectation, length source.
         shape: Limits of the engine.
         knob_source: Overrides the configured policy; an environment drives a live engine this way.
-        length_hints: Tokens by the caller's request id for a clairvoyant length source; an experiment on a known workload has them.
+        length_hints: Tokens by the caller's request id for a clairvoyant length source; only experiments have them.
 
     Raises:
         AndesError: If a name or a value is unknown or out of bounds, or a clairvoyant length source has no hints.
@@ -75,7 +73,8 @@ class Planner:
         knob_source: KnobSource | None = None,
         length_hints: Mapping[str, float] | None = None,
     ) -> None:
-        _check_lengths(config.lengths, length_hints)
+        if length_hints is None:
+            config.check_deployable()
         self.config = config
         self.shape = shape
         self.knobs = Knobs(config.knobs).vector
@@ -158,18 +157,8 @@ class Planner:
         return self._to_plan(running_rows)
 
     def _decide(self, running: IntArray, waiting: IntArray, view: EngineView) -> None:
-        memory = self._requests.memory
-        decide(
-            self._table.rows,
-            running,
-            waiting,
-            view,
-            self._scheduler,
-            self.knobs,
-            self._step_time,
-            memory,
-            self._decision,
-        )
+        state = self._requests.memory, self._decision
+        decide(self._table.rows, running, waiting, view, self._scheduler, self.knobs, self._step_time, *state)
 
     def observe_engine(
         self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free_blocks: int
@@ -238,14 +227,6 @@ class Planner:
         rehearsal.add("warm-up", 0.0, 1, None)
         rehearsal.emitted("warm-up", 1, 0.0)
         rehearsal.remove("warm-up", finished=True)
-
-
-def _check_lengths(name: str, hints: Mapping[str, float] | None) -> None:
-    if length_source(name).clairvoyant and hints is None:
-        raise AndesError(
-            f"lengths = '{name}' reads the true output length, which no server knows; use 'none' or 'hazard', or run an experiment "
-            "on a known workload"
-        )
 
 
 def _configured_policy(config: PlannerConfig) -> GuardedPolicy | None:

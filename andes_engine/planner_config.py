@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.lengths import length_source
 from andes_engine.step_time import StepTime
 
 
@@ -45,6 +46,14 @@ class PlannerConfig:
         if not (is_number(self.qoe_ttft, 0.0) and is_number(self.qoe_tds, 1e-6)):
             raise AndesError(
                 f"need qoe_ttft >= 0 s and qoe_tds > 0 tokens/s, got {self.qoe_ttft!r} and {self.qoe_tds!r}"
+            )
+
+    def check_deployable(self) -> None:
+        """Refuse a length source that reads the true output length."""
+        if length_source(self.lengths).clairvoyant:
+            raise AndesError(
+                f"lengths = '{self.lengths}' reads the true output length, which no server knows; use 'none' or 'hazard', or run "
+                "an experiment on a known workload"
             )
 
     def expectation(self, extra_args: Mapping[str, object]) -> tuple[float, float] | None:

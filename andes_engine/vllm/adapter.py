@@ -101,8 +101,8 @@ def held_blocks(scheduler: Any, request_id: str) -> int:
 def cached_blocks(scheduler: Any, request: Any, known_blocks: int) -> int:
     """Full blocks of a waiting request that the prefix cache holds, at least one token left to compute.
 
-    A prefix is evicted after what follows it, so the search starts at the length `known_blocks` from last time. Exact for one kind of
-    attention layer hashed by whole blocks; where hashes are finer (some hybrid models) 0, which overstates the price of resuming.
+    A prefix is evicted after what follows it, so the search starts at the length `known_blocks` from last time. Exact for one
+    kind of attention layer hashed by whole blocks; where hashes are finer (some hybrid models) 0: resuming looks dearer.
     """
     manager, size = scheduler.kv_cache_manager, scheduler.block_size
     finer = getattr(scheduler, "hash_block_size", size) != size

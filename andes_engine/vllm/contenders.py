@@ -78,17 +78,11 @@ def _hints(workload: Workload, lengths: str, sigma: float) -> dict[str, float]:
 
 def episode_requests(workload: Workload) -> list[EpisodeRequest]:
     """A workload as the vLLM engines take it; ids are row numbers."""
-    columns = (workload.arrival_s, workload.prompt_tokens, workload.output_tokens, workload.ttft_s, workload.latency_s)
-    rows = enumerate(zip(*(values.tolist() for values in (*columns, workload.user, workload.abort_s)), strict=True))
+    names = ("arrival_s", "prompt_tokens", "output_tokens", "ttft_s", "latency_s", "user", "abort_s")
+    rows = zip(*(getattr(workload, name).tolist() for name in names), strict=True)
     hashes = workload.block_hashes
-    return [
-        EpisodeRequest(
-            str(row),
-            *values,
-            hash_ids=()
-            if hashes is None
-            else tuple(hashes.hash_ids[slice(*hashes.hash_offsets[row : row + 2])].tolist()),
-            hash_tokens=1 if hashes is None else hashes.block_tokens,
-        )
-        for row, values in rows
-    ]
+    if hashes is None:
+        return [EpisodeRequest(str(row), *values) for row, values in enumerate(rows)]
+    bounds = zip(hashes.hash_offsets[:-1], hashes.hash_offsets[1:], strict=True)
+    contents = [tuple(hashes.hash_ids[start:end].tolist()) for start, end in bounds]
+    return [EpisodeRequest(str(row), *values, contents[row], hashes.block_tokens) for row, values in enumerate(rows)]

@@ -55,7 +55,7 @@ class EpisodeRequest:
         latency_s: Reader's pace, s per token.
         user: Who asks.
         abort_s: When the reader leaves, s since the episode began; infinite for never.
-        hash_ids: Content of the prompt by stretches; prompts with equal ids begin alike (`workload.PrefixHashes`). None: all its own.
+        hash_ids: Content of the prompt by stretches, as in `workload.prefix.PrefixHashes`; empty if it shares nothing.
         hash_tokens: Tokens of a stretch.
     """
 

@@ -22,7 +22,8 @@ from andes_engine.vllm.episode import (
 class EpisodeEngine(ABC):
     """Feeds requests to an engine as they arrive and records what comes out.
 
-    Subclasses own the engine and the clock: `now_s`, `_clear`, `_submit`, `_abort`, `_busy`, `_step`, `_wait_until`, `_scheduler`.
+    Subclasses own the engine and the clock: `now_s`, `_scheduler`, `_clear`, `_submit`, `_abort`, `_busy`, `_step`,
+    `_wait_until`.
     """
 
     def __init__(self, config: LiveConfig, scheduler: SchedulerKind) -> None:

@@ -24,7 +24,7 @@ class StepLoad(NamedTuple):
 def step_load(scheduler_output: Any) -> StepLoad:
     """Split the scheduled tokens into prefill chunks and decodes, as the simulator does (`sim.load.note_load`).
 
-    One token of a response under way, on top of a context, is a decode, also where it ends a recomputation; it attends to itself too.
+    One token of a response under way, on top of a context, is a decode, also where it ends a recomputation; it attends to itself.
     """
     scheduled = scheduler_output.num_scheduled_tokens
     chunks = [(scheduled[new.req_id], new.num_computed_tokens) for new in scheduler_output.scheduled_new_reqs]
