@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -79,10 +80,9 @@ def _hints(workload: Workload, lengths: str, sigma: float) -> dict[str, float]:
 def episode_requests(workload: Workload) -> list[EpisodeRequest]:
     """A workload as the vLLM engines take it; ids are row numbers."""
     names = ("arrival_s", "prompt_tokens", "output_tokens", "ttft_s", "latency_s", "user", "abort_s")
-    rows = zip(*(getattr(workload, name).tolist() for name in names), strict=True)
-    hashes = workload.block_hashes
-    if hashes is None:
-        return [EpisodeRequest(str(row), *values) for row, values in enumerate(rows)]
-    bounds = zip(hashes.hash_offsets[:-1], hashes.hash_offsets[1:], strict=True)
-    contents = [tuple(hashes.hash_ids[start:end].tolist()) for start, end in bounds]
-    return [EpisodeRequest(str(row), *values, contents[row], hashes.block_tokens) for row, values in enumerate(rows)]
+    columns: list[list[Any]] = [getattr(workload, name).tolist() for name in names]
+    if (hashes := workload.block_hashes) is not None:
+        bounds = zip(hashes.hash_offsets[:-1], hashes.hash_offsets[1:], strict=True)
+        columns.append([tuple(hashes.hash_ids[start:end].tolist()) for start, end in bounds])
+        columns.append([hashes.block_tokens] * len(workload))
+    return [EpisodeRequest(str(row), *values) for row, values in enumerate(zip(*columns, strict=True))]
