@@ -82,10 +82,10 @@ class Contender:
 
 
 def contender(text: str, name: str | None = None) -> Contender:
-    """A contender from one word: a scheduler's name, or the folder of a policy bundle.
+    """A contender from one word: a scheduler's name, a user's own ``module.function``, or the folder of a policy bundle.
 
     Raises:
-        UnknownNameError: If it is neither.
+        UnknownNameError: If it is none of them.
         BundleError: If the folder holds no bundle this version can serve.
     """
     if text in SCHEDULERS:
@@ -93,5 +93,5 @@ def contender(text: str, name: str | None = None) -> Contender:
     if Path(text).exists() or "/" in text:
         bundle = load_bundle(text)
         return Contender(name or bundle.name, bundle=bundle)
-    scheduler_id(text)
-    raise AssertionError("unreachable: scheduler_id has refused the name")
+    scheduler_id(text)  # a user's own function, or refused
+    return Contender(name or text, text)

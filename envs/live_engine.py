@@ -11,9 +11,9 @@ from andes_engine.errors import AndesError
 from andes_engine.records import RunRecord, record_from_tokens
 from andes_engine.request import best_case_qoe, deliver, empty_requests
 from andes_engine.step_time import preset
+from andes_engine.vllm.contenders import episode_requests, planner_for, simulated_twin
 from andes_engine.vllm.episode import LiveConfig
 from andes_engine.vllm.live_engine import LiveEngine
-from andes_engine.vllm.run import episode_requests, planner_for, simulated_twin
 from andes_engine.workload.spec import workload_spec
 from envs.config import EnvConfig
 from envs.episodes import Episode

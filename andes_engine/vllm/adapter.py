@@ -83,6 +83,7 @@ def engine_shape(scheduler: Any) -> EngineShape:
         max_num_seqs=getattr(scheduler, "max_num_active_reqs", scheduler.max_num_running_reqs),  # active: since 0.32
         max_batched_tokens=scheduler.max_num_scheduled_tokens,
         max_model_len=scheduler.max_model_len,
+        prefix_caching=bool(scheduler.kv_cache_manager.enable_caching),
     )
 
 
@@ -95,6 +96,38 @@ def held_blocks(scheduler: Any, request_id: str) -> int:
     """KV blocks in a request's tables, over all cache groups; blocks shared through the prefix cache count for each holder."""
     managers = scheduler.kv_cache_manager.coordinator.single_type_managers
     return sum(len(manager.req_to_blocks.get(request_id, ())) for manager in managers)
+
+
+def cached_blocks(scheduler: Any, request: Any, known_blocks: int) -> int:
+    """Full blocks of a waiting request that the prefix cache holds, at least one token left to compute.
+
+    A prefix is evicted after what follows it, so the search starts at the length `known_blocks` from last time. Exact for one
+    kind of attention layer hashed by whole blocks; where hashes are finer (some hybrid models) 0: resuming looks dearer.
+    """
+    manager, size = scheduler.kv_cache_manager, scheduler.block_size
+    finer = getattr(scheduler, "hash_block_size", size) != size
+    if not manager.enable_caching or finer or getattr(request, "skip_reading_prefix_cache", False):
+        return 0
+    hashes, find = request.block_hashes, manager.block_pool.get_cached_block
+    most = min((request.num_tokens - 1) // size, len(hashes))
+    count = min(known_blocks, most)
+    while count > 0 and find(hashes[count - 1], [0]) is None:
+        count -= 1
+    while count < most and find(hashes[count], [0]) is not None:
+        count += 1
+    return count
+
+
+def finished_by_itself(request: Any) -> bool:
+    """Whether a freed request ended normally, at a stop or its length, and was not cut off."""
+    return request.status.name in ("FINISHED_STOPPED", "FINISHED_LENGTH_CAPPED")
+
+
+def admitted_ids(scheduler_output: Any) -> list[str]:
+    """Requests that a step took in from the waiting queue, in the order of admission."""
+    admitted = {new.req_id for new in scheduler_output.scheduled_new_reqs}
+    admitted |= set(scheduler_output.scheduled_cached_reqs.resumed_req_ids)
+    return [request_id for request_id in scheduler_output.num_scheduled_tokens if request_id in admitted]
 
 
 def in_flight(request: Any) -> bool:
@@ -129,6 +162,29 @@ def preempt(scheduler: Any, request: Any) -> None:
         scheduler._preempt_request(request, time.monotonic(), drop_stale_output=scheduler.requires_kv_delivery)
     else:
         scheduler._preempt_request(request, time.monotonic())
+
+
+def pause(scheduler: Any, request: Any) -> bool:
+    """Let a running request sit out the coming step with its KV cache kept; whether this vLLM can."""
+    if not (hasattr(scheduler, "current_step") and hasattr(request, "next_decode_eligible_step")):
+        return False
+    # schedule() raises current_step before it compares, so this skips the coming step and no other.
+    request.next_decode_eligible_step = max(request.next_decode_eligible_step, scheduler.current_step + 2)
+    return True
+
+
+@contextmanager
+def kept_free(scheduler: Any, reserve_blocks: int | None) -> Iterator[bool]:
+    """Let admission leave blocks free for the step, as `--watermark` does (`KVCacheManager.watermark_blocks`); whether it can."""
+    manager = scheduler.kv_cache_manager
+    if reserve_blocks is None or not hasattr(manager, "watermark_blocks"):
+        yield reserve_blocks is None
+        return
+    own, manager.watermark_blocks = manager.watermark_blocks, int(reserve_blocks)
+    try:
+        yield True
+    finally:
+        manager.watermark_blocks = own
 
 
 def can_cap_tokens(scheduler: Any) -> bool:

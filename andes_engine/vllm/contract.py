@@ -20,10 +20,14 @@ class RunningView(NamedTuple):
 
 
 class WaitingView(NamedTuple):
-    """One waiting request, in the engine's order; not admissible while in cooldown or blocked on something else."""
+    """One waiting request, in the engine's order; not admissible while in cooldown or blocked on something else.
+
+    `cached_tokens` is what the prefix cache still holds of it: resuming costs the rest.
+    """
 
     request_id: str
     admissible: bool
+    cached_tokens: int = 0
 
 
 class Plan(NamedTuple):
@@ -34,12 +38,16 @@ class Plan(NamedTuple):
         admit: Waiting requests that may be admitted, in this order. None: all of them, in the engine's own order.
         run_order: New order of the running list after the preemptions. None: unchanged.
         token_budget: Cap on the tokens (decode and prefill) scheduled in this step. None: the engine's own.
+        pause: Running requests that skip this step and keep their KV cache.
+        reserve_blocks: Blocks that admission leaves free in this step, as vLLM's `--watermark`. None: the engine's own.
     """
 
     preempt: list[str]
     admit: list[str] | None
     run_order: list[str] | None
     token_budget: int | None
+    pause: Sequence[str] = ()
+    reserve_blocks: int | None = None
 
 
 class EngineShape(NamedTuple):
@@ -50,6 +58,7 @@ class EngineShape(NamedTuple):
     max_num_seqs: int
     max_batched_tokens: int
     max_model_len: int
+    prefix_caching: bool = False
 
 
 class PlannerLike(Protocol):
@@ -60,14 +69,17 @@ class PlannerLike(Protocol):
     ) -> None:
         """A request has arrived."""
 
+    def admitted(self, request_ids: Sequence[str], now_s: float) -> None:
+        """Waiting requests have joined the running ones in the step that begins now."""
+
     def emitted(self, request_id: str, tokens: int, now_s: float) -> None:
         """Tokens of a request came out."""
 
     def preempted(self, request_id: str, now_s: float) -> None:
         """A request lost its KV cache, planned or not."""
 
-    def remove(self, request_id: str) -> None:
-        """A request finished or was aborted."""
+    def remove(self, request_id: str, finished: bool = True) -> None:
+        """A request has left: finished, or cut off by its client or an error."""
 
     def plan(
         self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free_blocks: int

@@ -10,6 +10,9 @@ import numpy as np
 from andes_engine.errors import CapacityError, InvalidWorkloadError
 from andes_engine.vllm.local_model import RESERVED_TOKENS, VOCABULARY_TOKENS
 
+_SHARED = 1 << 32
+"""Seeds the content of shared stretches apart from that of requests, whose ids are bytes."""
+
 SchedulerKind = Literal["stock", "andes"]
 """`stock`: vLLM's own scheduler class, first come first served. `andes`: ours, with a replaceable planner."""
 
@@ -41,7 +44,20 @@ class LiveConfig:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRequest:
-    """One request of an episode: when it comes, how long it is, what its reader expects."""
+    """One request of an episode: when it comes, how long it is, what its reader expects.
+
+    Args:
+        request_id: Unique in the episode.
+        arrival_s: When it comes, s since the episode began.
+        prompt_tokens: Prompt length.
+        output_tokens: Tokens it generates.
+        ttft_s: Expected time to first token, s.
+        latency_s: Reader's pace, s per token.
+        user: Who asks.
+        abort_s: When the reader leaves, s since the episode began; infinite for never.
+        hash_ids: Content of the prompt by stretches, as in `workload.prefix.PrefixHashes`; empty if it shares nothing.
+        hash_tokens: Tokens of a stretch.
+    """
 
     request_id: str
     arrival_s: float
@@ -49,17 +65,33 @@ class EpisodeRequest:
     output_tokens: int
     ttft_s: float = 1.0
     latency_s: float = 0.2
+    user: int = 0
+    abort_s: float = math.inf
+    hash_ids: tuple[int, ...] = ()
+    hash_tokens: int = 1
 
     @property
     def extra_args(self) -> dict[str, object]:
         """The reader's expectation as vLLM carries it: flat keys of `SamplingParams.extra_args`."""
-        return {"qoe_ttft": self.ttft_s, "qoe_tds": 1.0 / self.latency_s, "qoe_id": self.request_id}
+        return {
+            "qoe_ttft": self.ttft_s,
+            "qoe_tds": 1.0 / self.latency_s,
+            "qoe_id": self.request_id,
+            "qoe_user": self.user,
+        }
 
     def prompt_ids(self, seed: int) -> list[int]:
-        """Random prompt that depends on the seed and the request id alone, so that every engine sees the same."""
+        """Random prompt that depends on the seed, the request id and the hash ids alone, so that every engine sees the same."""
         words = np.frombuffer(self.request_id.encode(), dtype=np.uint8)
-        generator = np.random.default_rng([seed, *words.tolist()])
-        return generator.integers(len(RESERVED_TOKENS), VOCABULARY_TOKENS, size=self.prompt_tokens).tolist()
+        prompt = _random_tokens([seed, *words.tolist()], self.prompt_tokens)
+        for place, hash_id in enumerate(self.hash_ids):
+            stretch = slice(place * self.hash_tokens, (place + 1) * self.hash_tokens)
+            prompt[stretch] = _random_tokens([seed, _SHARED, hash_id], self.hash_tokens)[: len(prompt[stretch])]
+        return prompt
+
+
+def _random_tokens(entropy: list[int], count: int) -> list[int]:
+    return np.random.default_rng(entropy).integers(len(RESERVED_TOKENS), VOCABULARY_TOKENS, size=count).tolist()
 
 
 class StepSample(NamedTuple):
@@ -121,6 +153,10 @@ def check_requests(requests: Sequence[EpisodeRequest], config: LiveConfig) -> li
 
 def _check_values(request: EpisodeRequest) -> None:
     numbers = (request.arrival_s, request.ttft_s, request.latency_s)
+    if not request.abort_s >= request.arrival_s:
+        raise InvalidWorkloadError(
+            f"request {request.request_id!r}: abort_s = {request.abort_s} must not be before arrival_s = {request.arrival_s}."
+        )
     if not all(map(math.isfinite, numbers)) or min(request.arrival_s, request.ttft_s) < 0 or request.latency_s <= 0:
         raise InvalidWorkloadError(
             f"request {request.request_id!r}: arrival_s, ttft_s must be finite and >= 0, latency_s finite and > 0; got {numbers}."

@@ -1,5 +1,6 @@
 """The incremental interface that both vLLM engines offer to an environment: reset, advance, look."""
 
+import heapq
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,8 @@ from andes_engine.vllm.episode import (
 class EpisodeEngine(ABC):
     """Feeds requests to an engine as they arrive and records what comes out.
 
-    Subclasses own the engine and the clock: `now_s`, `_clear`, `_submit`, `_busy`, `_step`, `_wait_until`, `_scheduler`.
+    Subclasses own the engine and the clock: `now_s`, `_scheduler`, `_clear`, `_submit`, `_abort`, `_busy`, `_step`,
+    `_wait_until`.
     """
 
     def __init__(self, config: LiveConfig, scheduler: SchedulerKind) -> None:
@@ -34,7 +36,8 @@ class EpisodeEngine(ABC):
         self._planner: PlannerLike | None = None
         self._arrivals: list[EpisodeRequest] = []
         self._next_arrival = 0
-        self._finished = 0
+        self._leaving: list[tuple[float, str]] = []
+        self._unfinished: set[str] = set()
 
     @property
     @abstractmethod
@@ -43,8 +46,8 @@ class EpisodeEngine(ABC):
 
     @property
     def drained(self) -> bool:
-        """Whether every request of the episode has all its tokens."""
-        return self._finished == len(self._arrivals)
+        """Whether every request of the episode has all its tokens, or has lost its reader."""
+        return not self._unfinished
 
     @property
     def token_times(self) -> Mapping[str, list[float]]:
@@ -104,13 +107,16 @@ class EpisodeEngine(ABC):
         arrivals = check_requests(requests, self.config)
         self._clear()
         self._arrivals = arrivals
-        self._next_arrival = self._finished = 0
+        self._next_arrival = 0
+        self._leaving = []
+        self._unfinished = {request.request_id for request in arrivals}
         self.record = EpisodeRecord.of(arrivals)
 
     def advance(self, until_s: float, on_step: OnStep | None = None) -> None:
         """Run until the clock has reached `until_s` or the episode is drained; the last step may end a little later."""
         while not self.drained and self.now_s < until_s:
             self._submit_due()
+            self._abort_due()
             if not self._busy():
                 self._wait_until(min(until_s, self._next_arrival_s()))
                 continue
@@ -134,8 +140,22 @@ class EpisodeEngine(ABC):
 
     def _submit_due(self) -> None:
         while self._next_arrival_s() <= self.now_s:
-            self._submit(self._arrivals[self._next_arrival])
+            request = self._arrivals[self._next_arrival]
+            self._submit(request)
             self._next_arrival += 1
+            if request.abort_s < math.inf:
+                heapq.heappush(self._leaving, (request.abort_s, request.request_id))
+
+    def _abort_due(self) -> None:
+        """Readers leave at an iteration's end at the earliest, as a server learns of it."""
+        due = []
+        while self._leaving and self._leaving[0][0] <= self.now_s:
+            _, request_id = heapq.heappop(self._leaving)
+            if request_id in self._unfinished:
+                due.append(request_id)
+        if due:
+            self._abort(due)
+            self._unfinished.difference_update(due)
 
     @property
     @abstractmethod
@@ -149,6 +169,10 @@ class EpisodeEngine(ABC):
     @abstractmethod
     def _submit(self, request: EpisodeRequest) -> None:
         """Hand a request to the engine now."""
+
+    @abstractmethod
+    def _abort(self, request_ids: list[str]) -> None:
+        """Take requests off the engine whose readers have left."""
 
     @abstractmethod
     def _busy(self) -> bool:

@@ -109,6 +109,10 @@ class LiveEngine(EpisodeEngine):
         )
         self._internal_ids[internal_id] = request.request_id
 
+    def _abort(self, request_ids: list[str]) -> None:
+        internal = {mine: theirs for theirs, mine in self._internal_ids.items()}
+        self._engine.abort_request([internal[request_id] for request_id in request_ids], internal=True)
+
     def _busy(self) -> bool:
         return bool(self._engine.has_unfinished_requests())
 
@@ -126,7 +130,8 @@ class LiveEngine(EpisodeEngine):
         now_s = self.now_s
         for output in outputs:
             self.record.emit(output.request_id, output.outputs[0].token_ids, now_s)
-            self._finished += output.finished
+            if output.finished:
+                self._unfinished.discard(output.request_id)
         load: StepLoad | None = self._scheduled
         if load is None or load.prefill_tokens + load.decode_seqs == 0:
             return None

@@ -3,32 +3,38 @@
 The rules that keep vLLM's invariants hold here whatever the planner answers, and also when it raises.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from andes_engine.vllm import adapter
 from andes_engine.vllm.contract import Plan, PlannerLike, RunningView, WaitingView
 from andes_engine.vllm.cooldown import Cooldown
 from andes_engine.vllm.gated_queue import GatedQueue
+from andes_engine.vllm.prefix_probe import PrefixProbe
 
 STOCK_PLAN = Plan(preempt=[], admit=None, run_order=None, token_budget=None)
 """vLLM's own decision: what a step falls back to."""
 
 
 class PlanStep:
-    """A throwaway owner of one step: `ask`, then `preempt` and `reorder`, then `gate`."""
+    """A throwaway owner of one step: `ask`, then `preempt`, `reorder` and `pause`, then `gate`."""
 
-    def __init__(self, scheduler: Any, gates: list[GatedQueue], cooldown: Cooldown, step: int) -> None:
+    def __init__(
+        self, scheduler: Any, gates: list[GatedQueue], cooldown: Cooldown, probe: PrefixProbe, step: int
+    ) -> None:
         """Take the state to plan for.
 
         Args:
             scheduler: vLLM's scheduler, before its `schedule()`.
             gates: Its gated waiting queues, in the order vLLM scans them.
             cooldown: Who may not resume yet.
+            probe: What the prefix cache holds of waiting requests.
             step: Number of the step being planned.
         """
         self._scheduler = scheduler
         self._gates = gates
         self._cooldown = cooldown
+        self._probe = probe
         self._step = step
         self.ignored = 0
         """Decisions that could not be followed: unknown requests, unsafe preemptions."""
@@ -54,7 +60,12 @@ class PlanStep:
 
     def waiting_view(self) -> list[WaitingView]:
         """The waiting requests, in vLLM's order."""
-        return [WaitingView(r.request_id, self._admissible(r)) for gate in self._gates for r in gate]
+        scheduler, probe = self._scheduler, self._probe
+        return [
+            WaitingView(r.request_id, self._admissible(r), probe.cached_tokens(scheduler, r))
+            for gate in self._gates
+            for r in gate
+        ]
 
     def _admissible(self, request: Any) -> bool:
         return not adapter.is_blocked(request) and not self._cooldown.rests(request, self._step)
@@ -81,6 +92,16 @@ class PlanStep:
             return
         rank = {request_id: place for place, request_id in reversed(list(enumerate(request_ids)))}
         self._scheduler.running.sort(key=lambda request: rank.get(request.request_id, len(rank)))
+
+    def pause(self, request_ids: Sequence[str]) -> int:
+        """Let running requests skip the step, never all of them; returns how many do."""
+        running = {request.request_id: request for request in self._scheduler.running}
+        named = [running[request_id] for request_id in dict.fromkeys(request_ids) if request_id in running]
+        if len(named) == len(running):
+            named = named[1:]
+        done = sum(adapter.pause(self._scheduler, request) for request in named)
+        self.ignored += len(request_ids) - done
+        return done
 
     def gate(self, admit: list[str] | None) -> None:
         """Show vLLM the admitted requests that may run, then blocked ones, which only its own scan can wake up."""

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
-import numpy as np
-
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
-from andes_engine.errors import AndesError
-from andes_engine.planner import Planner, PlannerConfig
-from andes_engine.policy.guard import GuardedPolicy
-from andes_engine.records import RunRecord, record_from_tokens
-from andes_engine.schedulers import FCFS, scheduler_id
+from andes_engine.planner import Planner
+from andes_engine.records import RunRecord
 from andes_engine.step_time import FitReport, StepSample, StepTime, UnseenError, fit, unseen_error
 from andes_engine.vllm.calibration import calibration_cells, cell_requests, fit_sample, waves
-from andes_engine.vllm.contract import EngineShape
-from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind
+from andes_engine.vllm.contenders import episode_requests, planner_for, simulated_twin
+from andes_engine.vllm.episode import EpisodeRequest, LiveConfig
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.live_engine import LiveEngine
+from andes_engine.vllm.outcome import outcome
 from andes_engine.vllm.virtual_clock import VirtualEngine
 from andes_engine.workload import Workload
 
@@ -62,13 +58,28 @@ class LiveRunner:
         """The same engine as the simulator sees it."""
         return simulated_twin(self.config, self.step_time)
 
-    def run(self, workload: Workload, contender: Contender, progress: Progress | None = None) -> RunRecord:
+    def run(
+        self,
+        workload: Workload,
+        contender: Contender,
+        progress: Progress | None = None,
+        lengths: str = "none",
+        length_sigma: float = 0.6,
+    ) -> RunRecord:
         """Replay a workload in real time until it has drained.
+
+        Args:
+            workload: Its requests.
+            contender: Scheduler with fixed knobs, or a policy.
+            progress: Told how far the run is.
+            lengths: Source of expected output lengths, from `lengths.LENGTH_SOURCES`.
+            length_sigma: Standard deviation of the noisy source's error, in logarithms.
 
         Raises:
             CapacityError: If a request does not fit the engine; before anything starts.
         """
-        return _replay(self._engine, "live", self.engine_config, workload, contender, progress)
+        planner = planner_for(contender, self.engine_config, workload, lengths, length_sigma)
+        return _replay(self._engine, "live", self.engine_config, workload, contender.name, planner, progress)
 
     def calibrate(self, repeats: int = 1) -> FitReport:
         """Measure this machine over a grid of batches, contexts and prompts, and fit the step-time model to the iterations.
@@ -96,51 +107,19 @@ class LiveRunner:
         return [fit_sample(step) for step in self._engine.samples]
 
 
-def run_virtual(config: LiveConfig, step_time: StepTime, workload: Workload, contender: Contender) -> RunRecord:
+def run_virtual(
+    config: LiveConfig,
+    step_time: StepTime,
+    workload: Workload,
+    contender: Contender,
+    lengths: str = "none",
+    length_sigma: float = 0.6,
+) -> RunRecord:
     """Replay a workload on vLLM's own scheduler and KV manager, with step times from the model; exact and repeatable."""
-    kind: SchedulerKind = "stock" if scheduler_id(contender.scheduler) == FCFS else "andes"
-    engine = VirtualEngine(config, step_time, kind)
-    return _replay(engine, "virtual", simulated_twin(config, step_time), workload, contender, None)
-
-
-def simulated_twin(config: LiveConfig, step_time: StepTime) -> EngineConfig:
-    """The simulator's configuration of a vLLM engine; vLLM keeps one KV block for itself."""
-    return EngineConfig(
-        name="cpu_vllm",
-        step_time=step_time,
-        kv_blocks=config.kv_blocks - 1,
-        block_size_tokens=config.block_size,
-        max_num_seqs=config.max_num_seqs,
-        max_batched_tokens=config.max_batched_tokens,
-        max_model_len_tokens=config.longest_request_tokens,
-    )
-
-
-def planner_for(contender: Contender, engine: EngineConfig) -> Planner | None:
-    """The planner a contender runs with on a vLLM engine; None for FCFS, which is vLLM's own behaviour."""
-    if scheduler_id(contender.scheduler) == FCFS:
-        if contender.knobs.get("kv_reserve"):
-            raise AndesError(
-                f"'{contender.name}': a KV reserve under FCFS is vLLM's own `--watermark`, set when the engine starts"
-            )
-        return None
-    knobs = dict(contender.bundle.action.reference) if contender.bundle else dict(contender.knobs)
-    shape = EngineShape(
-        engine.block_size_tokens,
-        engine.kv_blocks,
-        engine.max_num_seqs,
-        engine.max_batched_tokens,
-        engine.max_model_len_tokens,
-    )
-    policy = GuardedPolicy(contender.bundle) if contender.bundle else None
-    return Planner(PlannerConfig(contender.scheduler, knobs, engine.step_time), shape, policy)
-
-
-def episode_requests(workload: Workload) -> list[EpisodeRequest]:
-    """A workload as the vLLM engines take it; ids are row numbers."""
-    columns = (workload.arrival_s, workload.prompt_tokens, workload.output_tokens, workload.ttft_s, workload.latency_s)
-    rows = enumerate(zip(*(values.tolist() for values in columns), strict=True))
-    return [EpisodeRequest(str(row), *values) for row, values in rows]
+    twin = simulated_twin(config, step_time)
+    planner = planner_for(contender, twin, workload, lengths, length_sigma)
+    engine = VirtualEngine(config, step_time, "stock" if planner is None else "andes")
+    return _replay(engine, "virtual", twin, workload, contender.name, planner, None)
 
 
 def _replay(
@@ -148,11 +127,11 @@ def _replay(
     tier: str,
     twin: EngineConfig,
     workload: Workload,
-    contender: Contender,
+    label: str,
+    planner: Planner | None,
     progress: Progress | None,
 ) -> RunRecord:
     workload.check_fits(twin)
-    planner = planner_for(contender, twin)
     engine.set_planner(None)
     engine.reset(episode_requests(workload))
     engine.set_planner(planner)
@@ -160,44 +139,4 @@ def _replay(
         engine.advance(engine.now_s + _PROGRESS_S)
         if progress is not None:
             progress(engine.now_s, sum(len(times) > 0 for times in engine.token_times.values()))
-    return _record(engine, tier, twin, workload, contender, planner)
-
-
-def _record(
-    engine: EpisodeEngine,
-    tier: str,
-    twin: EngineConfig,
-    workload: Workload,
-    contender: Contender,
-    planner: Planner | None,
-) -> RunRecord:
-    rows = range(len(workload))
-    return record_from_tokens(
-        workload,
-        f"{twin.name} ({tier})",
-        contender.name,
-        [np.asarray(engine.token_times[str(row)]) for row in rows],
-        np.array([engine.preemptions[str(row)] for row in rows], dtype=np.int64),
-        duration_s=engine.now_s,
-        prefill_tokens=sum(sample.prefill_tokens for sample in engine.samples),
-        notes=_notes(engine, planner),
-    )
-
-
-def _notes(engine: EpisodeEngine, planner: Planner | None) -> dict[str, float]:
-    """Counters worth showing; every fallback is among them."""
-    notes = {"steps": float(len(engine.samples))}
-    if planner is None:
-        return notes
-    counters = engine.counters
-    notes |= {
-        "planned_preemptions": float(counters.planned_preemptions),
-        "planner_failures": float(counters.failures),
-        "ignored_decisions": float(counters.ignored),
-        "forced_admissions": float(counters.forced_admissions),
-        "bad_expectations": float(planner.bad_expectations),
-    }
-    if isinstance(planner.knob_source, GuardedPolicy):
-        notes |= {f"policy_fallback_{cause}": float(n) for cause, n in planner.knob_source.fallbacks.items()}
-        notes["policy_decisions"] = float(planner.knob_source.decisions)
-    return notes
+    return outcome(engine, tier, twin, workload, label, planner)

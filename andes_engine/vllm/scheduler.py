@@ -8,7 +8,6 @@ of vLLM is never rewritten: the mixin preempts, orders and gates, then calls it.
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from andes_engine.vllm import adapter
@@ -24,6 +23,8 @@ from andes_engine.vllm.cooldown import Cooldown  # noqa: E402
 from andes_engine.vllm.features import check_features  # noqa: E402
 from andes_engine.vllm.gated_queue import GatedQueue  # noqa: E402
 from andes_engine.vllm.plan_step import STOCK_PLAN, PlanStep  # noqa: E402
+from andes_engine.vllm.planning_counters import PlanningCounters  # noqa: E402
+from andes_engine.vllm.prefix_probe import PrefixProbe  # noqa: E402
 from andes_engine.vllm.step_load import step_load  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -34,25 +35,6 @@ if TYPE_CHECKING:
     _MixedInto: Any  # a vLLM scheduler class, always; vLLM counts as untyped
 else:
     _MixedInto = object
-
-
-@dataclass(slots=True)
-class PlanningCounters:
-    """What planning did since the planner was set."""
-
-    plans: int = 0
-    failures: int = 0
-    """Exceptions of the planner; each such step ran in vLLM's order."""
-    ignored: int = 0
-    """Single decisions that could not be followed."""
-    forced_admissions: int = 0
-    preemptions: int = 0
-    planned_preemptions: int = 0
-
-    @property
-    def engine_preemptions(self) -> int:
-        """Preemptions vLLM made itself because blocks ran out."""
-        return self.preemptions - self.planned_preemptions
 
 
 class PlanningMixin(_MixedInto):
@@ -71,7 +53,8 @@ class PlanningMixin(_MixedInto):
         self._planner: PlannerLike | None = None
         self._planned_step = 0
         self._cooldown = Cooldown()
-        self._freed_ids: list[str] = []
+        self._probe = PrefixProbe()
+        self._freed: dict[str, bool] = {}
         self._gates = [self._gated(name) for name in adapter.waiting_queue_names(self)]
         self.set_planner(planner_from_config(vllm_config, self))
 
@@ -115,8 +98,11 @@ class PlanningMixin(_MixedInto):
 
     def look(self) -> tuple[list[RunningView], list[WaitingView], int]:
         """What a planner would be shown now: running, waiting, free blocks."""
-        step = PlanStep(self, self._gates, self._cooldown, self._planned_step)
+        step = self._plan_step()
         return step.running_view(), step.waiting_view(), adapter.free_blocks(self)
+
+    def _plan_step(self) -> PlanStep:
+        return PlanStep(self, self._gates, self._cooldown, self._probe, self._planned_step)
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Plan, then let vLLM schedule. Without a planner: vLLM alone."""
@@ -126,14 +112,24 @@ class PlanningMixin(_MixedInto):
             return super().schedule(*args, **kwargs)
         plan = self._plan_and_apply(self._planner)
         try:
-            with adapter.capped_tokens(self, plan.token_budget):
-                return super().schedule(*args, **kwargs)
+            with adapter.capped_tokens(self, plan.token_budget), adapter.kept_free(self, plan.reserve_blocks) as kept:
+                output = super().schedule(*args, **kwargs)
         finally:
             for gate in self._gates:
                 gate.open()
+        self.counters.ignored += not kept
+        self._safely(self._report_admitted, self._planner, output)
+        return output
+
+    def _report_admitted(self, planner: PlannerLike, scheduler_output: Any) -> None:
+        admitted = adapter.admitted_ids(scheduler_output)
+        for request_id in admitted:
+            self._probe.forget(request_id)
+        if admitted:
+            planner.admitted(admitted, self.clock())
 
     def _plan_and_apply(self, planner: PlannerLike) -> Plan:
-        step = PlanStep(self, self._gates, self._cooldown, self._planned_step)
+        step = self._plan_step()
         plan = STOCK_PLAN
         try:
             plan = step.ask(planner, self.clock())
@@ -149,6 +145,7 @@ class PlanningMixin(_MixedInto):
     def _apply(self, step: PlanStep, plan: Plan) -> None:
         self.counters.planned_preemptions += step.preempt(plan.preempt)
         step.reorder(plan.run_order)
+        self.counters.pauses += step.pause(plan.pause)
         step.gate(plan.admit)
         self.counters.plans += 1
         if self.plan_log is not None:
@@ -182,15 +179,16 @@ class PlanningMixin(_MixedInto):
 
     def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Remember to forget the request: its last tokens are reported to the planner first."""
-        self._freed_ids.append(request.request_id)
+        self._freed[request.request_id] = adapter.finished_by_itself(request)
         return super()._free_request(request, *args, **kwargs)
 
     def _forget_freed(self) -> None:
-        for request_id in self._freed_ids:
+        for request_id, finished in self._freed.items():
             self._cooldown.forget(request_id)
+            self._probe.forget(request_id)
             if self._planner is not None:
-                self._safely(self._planner.remove, request_id)
-        self._freed_ids.clear()
+                self._safely(self._planner.remove, request_id, finished)
+        self._freed.clear()
 
     def _safely(self, call: Callable[..., object], *args: object) -> None:
         try:

@@ -22,19 +22,19 @@ class StepLoad(NamedTuple):
 
 
 def step_load(scheduler_output: Any) -> StepLoad:
-    """Split the scheduled tokens into prefill chunks and decodes.
+    """Split the scheduled tokens into prefill chunks and decodes, as the simulator does (`sim.load.note_load`).
 
-    A request that was already on the engine and gets one token counts as decoding; a last prefill chunk of one token
-    costs the same.
+    One token of a response under way, on top of a context, is a decode, also where it ends a recomputation; it attends to itself.
     """
     scheduled = scheduler_output.num_scheduled_tokens
     chunks = [(scheduled[new.req_id], new.num_computed_tokens) for new in scheduler_output.scheduled_new_reqs]
     cached = scheduler_output.scheduled_cached_reqs
     decode_seqs = context_tokens = 0
-    for request_id, computed_tokens in zip(cached.req_ids, cached.num_computed_tokens, strict=True):
-        if scheduled[request_id] == 1 and request_id not in cached.resumed_req_ids:
+    known = zip(cached.req_ids, cached.num_computed_tokens, cached.num_output_tokens, strict=True)
+    for request_id, computed_tokens, output_tokens in known:
+        if scheduled[request_id] == 1 and output_tokens > 0 and computed_tokens > 0:
             decode_seqs += 1
-            context_tokens += computed_tokens
+            context_tokens += computed_tokens + 1
         else:
             chunks.append((scheduled[request_id], computed_tokens))
     return StepLoad(

@@ -15,7 +15,7 @@ from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind,
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.fake_worker import FakeWorker
 from andes_engine.vllm.local_model import ModelShape, build_local_model
-from andes_engine.vllm.step_load import StepLoad, step_load
+from andes_engine.vllm.step_load import step_load
 
 StepTimeModel = Callable[[int, int, int, int, int], float]
 """What `StepLoad` holds, in its order -> s; `andes_engine.step_time.StepTime` is one."""
@@ -50,6 +50,8 @@ class VirtualEngine(EpisodeEngine):
         self._step_time = step_time
         self._pipelined = pipelined
         self._strict = strict
+        self.on_scheduled: Callable[[StepSample, Any], None] | None = None
+        """Called with each step and vLLM's `SchedulerOutput`, for whoever compares decisions."""
         self._vllm_config = _vllm_config(config, pipelined)
         self._hasher = _block_hasher(self._vllm_config)
         self._clear()
@@ -110,6 +112,11 @@ class VirtualEngine(EpisodeEngine):
             )
         )
 
+    def _abort(self, request_ids: list[str]) -> None:
+        from vllm.v1.request import RequestStatus
+
+        self._vllm_scheduler.finish_requests(request_ids, RequestStatus.FINISHED_ABORTED)
+
     def _busy(self) -> bool:
         return bool(self._in_flight) or self._vllm_scheduler.has_unfinished_requests()
 
@@ -136,17 +143,19 @@ class VirtualEngine(EpisodeEngine):
         duration_s = self._step_time(*load) if busy else 0.0
         self._now_s += duration_s
         self._record(self._vllm_scheduler.update_from_output(scheduled, computed))
-        return _sample(start_s, duration_s, load) if busy else None
+        if not busy:
+            return None
+        sample = StepSample(start_s, duration_s, *load)
+        if self.on_scheduled is not None:
+            self.on_scheduled(sample, scheduled)
+        return sample
 
     def _record(self, outputs: dict[int, Any]) -> None:
         for client_outputs in outputs.values():
             for output in client_outputs.outputs:
                 self.record.emit(output.request_id, output.new_token_ids, self._now_s)
-                self._finished += output.finish_reason is not None
-
-
-def _sample(start_s: float, duration_s: float, load: StepLoad) -> StepSample:
-    return StepSample(start_s, duration_s, *load)
+                if output.finish_reason is not None:
+                    self._unfinished.discard(output.request_id)
 
 
 def _vllm_config(config: LiveConfig, pipelined: bool) -> Any:

@@ -25,6 +25,7 @@ class SilentPlanner:
     def __init__(self) -> None:
         self.known: dict[str, int] = {}
         self.preemptions = 0
+        self.admissions = 0
 
     def add(self, request_id: str, arrival_s: float, prompt_tokens: int, extra_args: object) -> None:
         self.known[request_id] = 0
@@ -35,7 +36,11 @@ class SilentPlanner:
     def preempted(self, request_id: str, now_s: float) -> None:
         self.preemptions += 1
 
-    def remove(self, request_id: str) -> None:
+    def admitted(self, request_ids: Sequence[str], now_s: float) -> None:
+        assert set(request_ids) <= self.known.keys()
+        self.admissions += len(request_ids)
+
+    def remove(self, request_id: str, finished: bool = True) -> None:
         del self.known[request_id]
 
     def plan(self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free: int) -> Plan:
@@ -63,6 +68,8 @@ class RandomPlanner(SilentPlanner):
             admit=None if draw.random() < 0.3 else draw.sample(queue, draw.randint(0, len(queue))),
             run_order=None if draw.random() < 0.5 else draw.sample(ids, len(ids)),
             token_budget=None if draw.random() < 0.7 else draw.randint(0, 600),
+            pause=[i for i in ids if draw.random() < 0.1] + ["stranger"] * (draw.random() < 0.05),
+            reserve_blocks=None if draw.random() < 0.7 else draw.randint(0, 30),
         )
 
 
@@ -72,7 +79,7 @@ class BrokenPlanner(SilentPlanner):
     def _fail(self, *arguments: object) -> Plan:
         raise RuntimeError("always")
 
-    add = emitted = preempted = remove = plan = _fail  # type: ignore[assignment]
+    add = admitted = emitted = preempted = remove = plan = _fail  # type: ignore[assignment]
 
 
 def overload(requests: int, rate: float, seed: int = 0, mean_tokens: int = 80) -> list[EpisodeRequest]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from andes_engine.contender import Contender
-from andes_engine.errors import AndesError, CapacityError
+from andes_engine.errors import CapacityError
 from andes_engine.policy.bundle import Bundle
 from andes_engine.sim.run import run_simulated
 from andes_engine.step_time import preset
@@ -67,5 +68,27 @@ def test_a_failing_policy_does_not_stop_the_engine(runner) -> None:  # type: ign
 def test_what_does_not_fit_is_refused_before_anything_starts(runner) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(CapacityError, match=r"request 1 needs .*raise kv_blocks"):
         runner.run(tiny_workload(output_tokens=[3, 10_000]), Contender("fcfs", "fcfs"))
-    with pytest.raises(AndesError, match="--watermark"):
-        runner.run(tiny_workload(), Contender("reserve", "fcfs", {"kv_reserve": 0.05}))
+
+
+@pytest.mark.parametrize(
+    ("contender", "lengths"),
+    [
+        (Contender("reserve", "fcfs", {"kv_reserve": 0.05}), "none"),
+        (Contender("sarathi", "sarathi"), "none"),
+        (Contender("vtc", "vtc"), "none"),
+        (Contender("srpt", "srpt"), "hazard"),
+        (Contender("own", "tests.parity.test_simulator_agrees.shortest_context"), "none"),
+        (Contender("pauses", "andes", {"pause_threshold_tokens": 2.0}), "none"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_every_kind_of_scheduler_runs_live(runner, contender: Contender, lengths: str) -> None:  # type: ignore[no-untyped-def]
+    spec = workload_spec({"name": "burst", "arrivals": "poisson", "lengths": "tiny", "requests": 30})
+    burst = generate(spec, 3, 2.0 * saturation_rate(runner.engine_config, spec))
+    shared = replace(burst, user=np.arange(30) % 3, abort_s=np.where(np.arange(30) == 7, burst.arrival_s, np.inf))
+    record = runner.run(shared, contender, lengths=lengths)
+    stays = np.arange(30) != 7
+    assert (record.emitted_tokens[stays] == burst.output_tokens[stays]).all()
+    assert not record.finished[7]
+    assert record.notes["planner_failures"] == record.notes["ignored_decisions"] == 0
+    assert record.notes["aborted"] == 1

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from andes_engine.engine import EngineConfig
 from andes_engine.kernel_profile import KernelProfile, ProfileGrid, fit_profile
+from andes_engine.sim.simulator import simulate
 from andes_engine.step_time import FitReport, StepTime, preset
 from andes_engine.workload.recorded_run import RecordedRun, load_recorded_run
 from tests.live.stubs import NEEDS_VLLM
@@ -54,8 +56,8 @@ def test_the_preset_is_this_fit(report: FitReport) -> None:
 
 def replay_virtual(run: RecordedRun, model: StepTime) -> tuple[FloatArray, FloatArray]:
     """VLLM's own scheduler and KV manager on a virtual clock."""
+    from andes_engine.vllm.contenders import episode_requests
     from andes_engine.vllm.episode import LiveConfig
-    from andes_engine.vllm.run import episode_requests
     from andes_engine.vllm.virtual_clock import VirtualEngine
 
     engine, workload = run.engine, run.workload
@@ -73,8 +75,23 @@ def replay_virtual(run: RecordedRun, model: StepTime) -> tuple[FloatArray, Float
     return ends[:, 0], ends[:, 1]
 
 
+def replay_simulated(run: RecordedRun, model: StepTime) -> tuple[FloatArray, FloatArray]:
+    """The simulator, which knows each token before it plans the next iteration."""
+    engine = EngineConfig(
+        "rtx4090",
+        model,
+        kv_blocks=run.engine.kv_blocks - 1,  # vLLM keeps one for itself
+        block_size_tokens=run.engine.block_size_tokens,
+        max_num_seqs=run.engine.max_num_seqs,
+        max_batched_tokens=run.engine.max_batched_tokens,
+        prefix_caching=run.engine.prefix_caching,
+    )
+    record = simulate(engine, run.workload, "fcfs")
+    return record.first_token_s, record.finish_s
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("replay", [pytest.param(replay_virtual, marks=NEEDS_VLLM, id="virtual")])
+@pytest.mark.parametrize("replay", [pytest.param(replay_virtual, marks=NEEDS_VLLM, id="virtual"), replay_simulated])
 def test_latencies_are_those_of_the_real_run(
     run: RecordedRun, report: FitReport, replay: Callable[[RecordedRun, StepTime], tuple[FloatArray, FloatArray]]
 ) -> None:

@@ -1,0 +1,141 @@
+"""The live request table behind a real engine, kept from its events as the simulator keeps its own.
+
+Arrivals, admissions, tokens, preemptions and ends come in one by one with vLLM's request ids; what the decision reads of them is
+as in `sim.lifecycle`: users are charged and lifted, lost tokens add up, lengths are learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine import counters as ct
+from andes_engine.lengths import HAZARD, length_source, observe_censored, observe_finish
+from andes_engine.live_users import UserNumbers
+from andes_engine.plan_memory import empty_memory
+from andes_engine.planner_config import PlannerConfig
+from andes_engine.request import RequestTable, deliver
+from andes_engine.schedulers import VTC, scheduler_id
+from andes_engine.schedulers.vtc import charge, lift
+from andes_engine.vllm.contract import RunningView, WaitingView
+
+IntArray = NDArray[np.int64]
+
+
+class LiveRequests:
+    """Rows of live requests, what was learned from those that are gone, and the counts of both.
+
+    Args:
+        config: Default expectation, scheduler (only `vtc` charges users), length source.
+        length_hints: What a clairvoyant length source is told, tokens by the caller's request id (`qoe_id`); only an experiment
+            on a known workload has them.
+    """
+
+    def __init__(self, config: PlannerConfig, length_hints: Mapping[str, float] | None = None) -> None:
+        self.table = RequestTable()
+        self.memory = empty_memory(256)
+        self.memory.length_kind[0] = length_source(config.lengths).kind
+        self.counters: IntArray = np.zeros(ct.COUNTER_COUNT, dtype=np.int64)
+        self.bad_expectations = 0
+        self._config = config
+        self._hints = length_hints or {}
+        self._fair = scheduler_id(config.scheduler) == VTC
+        self._users = UserNumbers()
+        self._user_of: dict[int, str] = {}
+        self._waiting: dict[int, None] = {}
+
+    def add(
+        self, request_id: str, arrival_s: float, prompt_tokens: int, extra_args: Mapping[str, object] | None
+    ) -> None:
+        """A request has arrived. A bad expectation is counted and replaced by the default: this must not raise."""
+        asked = extra_args or {}
+        expectation = self._config.expectation(asked)
+        if expectation is None:
+            self.bad_expectations += 1
+            expectation = self._config.qoe_ttft, 1.0 / self._config.qoe_tds
+        if request_id in self.table:
+            self._drop(request_id)
+        user = str(asked.get("qoe_user", ""))
+        row = self.table.add(request_id, arrival_s, prompt_tokens, *expectation, self._enter(user))
+        self._user_of[row] = user
+        self.table.rows.length_hint_tokens[row] = self._hints.get(str(asked.get("qoe_id", "")), np.nan)
+        self._waiting[row] = None
+        self.counters[ct.ARRIVED] += 1
+
+    def _enter(self, name: str) -> int:
+        user, is_new = self._users.enter(name)
+        service = self.memory.user_service
+        if user >= len(service):
+            service = np.concatenate([service, np.zeros(len(service))])
+            self.memory = self.memory._replace(user_service=service)
+        if is_new:
+            service[user] = 0.0
+        if self._fair:
+            lift(service, user, self.table.rows, np.fromiter(self._waiting, np.int64, len(self._waiting)))
+        return user
+
+    def admitted(self, request_ids: Sequence[str], now_s: float) -> None:
+        """Waiting requests start in the iteration that begins now."""
+        for request_id in request_ids:
+            row = self.table.row(request_id)
+            self.table.rows.admitted_s[row] = now_s
+            self.table.rows.cached_tokens[row] = 0
+            self._waiting.pop(row, None)
+
+    def emitted(self, request_id: str, tokens: int, now_s: float) -> None:
+        """Tokens of a request came out."""
+        row, rows = self.table.row(request_id), self.table.rows
+        if self._fair and tokens > 0:
+            prompt = rows.prompt_tokens[row] if rows.emitted_tokens[row] == 0 else 0
+            charge(self.memory.user_service, rows.user[row], prompt, tokens)
+        for _ in range(tokens):
+            deliver(rows, row, now_s)
+        self.counters[ct.DECODE_TOKENS] += tokens
+
+    def preempted(self, request_id: str) -> None:
+        """A request lost its KV cache, planned or not."""
+        row, rows = self.table.row(request_id), self.table.rows
+        rows.lost_tokens[row] += rows.computed_tokens[row]
+        for name in ("computed_tokens", "held_blocks", "paused"):
+            rows[name][row] = 0
+        rows.preemptions[row] += 1
+        self._waiting[row] = None
+        self.counters[ct.PREEMPTIONS] += 1
+
+    def remove(self, request_id: str, finished: bool) -> None:
+        """A request has left; twice is no error, an abort may race with the end."""
+        if request_id not in self.table:
+            return
+        row, rows = self.table.row(request_id), self.table.rows
+        if self.memory.length_kind[0] == HAZARD:
+            learn = observe_finish if finished and rows.emitted_tokens[row] > 0 else observe_censored
+            learn(self.memory.hazard, rows.prompt_tokens[row], rows.emitted_tokens[row])
+        self._drop(request_id)
+        self.counters[ct.FINISHED] += 1
+        self.counters[ct.ABORTED] += not finished
+
+    def _drop(self, request_id: str) -> None:
+        row = self.table.row(request_id)
+        self._users.leave(self._user_of.pop(row))
+        self._waiting.pop(row, None)
+        self.table.remove(request_id)
+
+    def note_running(self, running: Sequence[RunningView]) -> IntArray:
+        """Rows of the running requests, in the engine's order, brought up to date."""
+        rows = np.array([self.table.row(view.request_id) for view in running], dtype=np.int64)
+        table = self.table.rows
+        table["computed_tokens"][rows] = [view.computed_tokens for view in running]
+        table["held_blocks"][rows] = [view.held_blocks for view in running]
+        return rows
+
+    def note_waiting(self, waiting: Sequence[WaitingView]) -> IntArray:
+        """Rows of the waiting requests that may be admitted, in the engine's order, with what the prefix cache holds of each."""
+        admissible = [view for view in waiting if view.admissible]
+        rows = np.array([self.table.row(view.request_id) for view in admissible], dtype=np.int64)
+        table = self.table.rows
+        table["computed_tokens"][rows] = 0
+        table["held_blocks"][rows] = 0
+        table["cached_tokens"][rows] = [view.cached_tokens for view in admissible]
+        return rows

@@ -1,0 +1,118 @@
+"""The simulator against vLLM's own scheduler and KV manager on a virtual clock, iteration by iteration.
+
+Same workload, same step-time model, synchronous scheduling: the same requests get the same tokens in every iteration, the same
+ones are preempted, and it takes as long. The rich workload has prompts that begin alike, several users and readers who leave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from andes_engine.contender import Contender
+from andes_engine.report.agreement import OutcomeAgreement, StepAgreement, outcome_agreement, step_agreement
+from andes_engine.sim.step_log import LoggedStep, simulated_steps
+from andes_engine.workload import Workload
+from andes_engine.workload.prefix import PrefixHashes
+from tests.builders import STEP_TIME, make_workload
+from tests.live.stubs import NEEDS_VLLM
+
+pytestmark = NEEDS_VLLM
+REQUESTS = 110
+STRETCH_TOKENS = 64
+
+
+def plain(seed: int) -> Workload:
+    """About twice what the engine can serve: memory is short for most of the run."""
+    workload = make_workload(seed, REQUESTS, 25.0, mean_prompt=300, mean_output=80)
+    return replace(workload, prompt_tokens=np.minimum(workload.prompt_tokens, 800))
+
+
+def rich(seed: int) -> Workload:
+    workload, rng = plain(seed), np.random.default_rng(seed)
+    leaves_s = workload.arrival_s + rng.exponential(3.0, REQUESTS)
+    ids, offsets = [], [0]
+    for prompt_tokens in workload.prompt_tokens:
+        stretches = -(-int(prompt_tokens) // STRETCH_TOKENS)
+        shared, topic = min(int(rng.integers(6)), stretches - 1), int(rng.integers(5))
+        ids += [10 * topic + place for place in range(shared)]
+        ids += [1000 + offsets[-1] + place for place in range(shared, stretches)]
+        offsets.append(len(ids))
+    return replace(
+        workload,
+        user=rng.integers(0, 3, REQUESTS),
+        abort_s=np.where(rng.random(REQUESTS) < 0.15, leaves_s, np.inf),
+        block_hashes=PrefixHashes(np.array(ids), np.array(offsets), STRETCH_TOKENS),
+    )
+
+
+def agreement(
+    workload: Workload, contender: Contender, prefix_caching: bool, lengths: str = "none"
+) -> tuple[StepAgreement, OutcomeAgreement]:
+    from andes_engine.vllm.contenders import simulated_twin
+    from andes_engine.vllm.episode import LiveConfig
+    from andes_engine.vllm.step_log import virtual_steps
+
+    config = LiveConfig(kv_blocks=121, max_num_seqs=64, prefix_caching=prefix_caching)
+    record, vllms = virtual_steps(config, STEP_TIME, workload, contender, lengths)
+    twin = simulated_twin(config, STEP_TIME)
+    simulator, ours = simulated_steps(twin, workload, contender.scheduler, contender.start_knobs, lengths)
+    steps, outcome = step_agreement(ours, vllms), outcome_agreement(simulator.record(0, contender.name), record)
+    print(f"\n{contender.name}, caching {prefix_caching}, lengths {lengths}: {steps}, {outcome}")
+    assert record.notes.get("planner_failures", 0) == record.notes.get("ignored_decisions", 0) == 0
+    return steps, outcome
+
+
+def check(steps: StepAgreement, outcome: OutcomeAgreement) -> None:
+    assert steps.steps > 500
+    assert steps.share == 1.0
+    assert abs(outcome.qoe_difference) < 1e-9
+    assert outcome.preemptions[0] == outcome.preemptions[1]
+    assert outcome.finish_difference_s < 1e-6
+
+
+@pytest.mark.parametrize("prefix_caching", [False, True], ids=["no caching", "caching"])
+@pytest.mark.parametrize("scheduler", ["fcfs", "andes", "round_robin", "least_slack"])
+def test_every_iteration_is_the_same(scheduler: str, prefix_caching: bool) -> None:
+    steps, outcome = agreement(plain(2), Contender(scheduler, scheduler), prefix_caching)
+    check(steps, outcome)
+    assert outcome.preemptions[0] > 10
+
+
+VARIANTS = {
+    "fcfs": Contender("fcfs", "fcfs"),
+    "andes": Contender("andes"),
+    "vtc": Contender("vtc", "vtc"),
+    "fcfs with vLLM's watermark": Contender("fcfs", "fcfs", {"kv_reserve": 0.1}),
+    "pauses": Contender("andes", "andes", {"pause_threshold_tokens": 4.0}),
+    "plans kept": Contender("andes", "andes", {"planning_period_s": 0.1}),
+    "small chunks": Contender("andes", "andes", {"prefill_tokens_per_step": 64.0, "kv_reserve": 0.05}),
+    "own score": Contender("own", "tests.parity.test_simulator_agrees.shortest_context"),
+}
+
+
+def shortest_context(requests: np.ndarray, now_s: float) -> np.ndarray:
+    return -(requests["prompt_tokens"] + requests["emitted_tokens"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_shared_prompts_users_and_leaving_readers(name: str) -> None:
+    check(*agreement(rich(4), VARIANTS[name], prefix_caching=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lengths", ["hazard", "noisy"])
+def test_learned_and_told_lengths(lengths: str) -> None:
+    check(*agreement(rich(5), Contender("srpt", "srpt"), True, lengths))
+
+
+def test_a_difference_is_counted_and_placed() -> None:
+    steps = [LoggedStep(float(i), 1.0, ((0, i),), ()) for i in range(4)]
+    other = [*steps[:2], steps[2]._replace(preempted=(1,)), steps[3]]
+    assert step_agreement(steps, steps) == StepAgreement(4, 4, None)
+    assert step_agreement(steps, other) == StepAgreement(3, 4, 2)
+    assert step_agreement(steps, steps[:3]) == StepAgreement(3, 4, 3)
+    assert step_agreement(steps, other).share == 0.75
