@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -123,15 +124,12 @@ class Stopwatch:
         return self.cpu_s / self.wall_s
 
 
-class pinned:
-    """Keeps this process on the given cores for a `with` block."""
-
-    def __init__(self, cores: Iterable[int]) -> None:
-        self._cores = set(cores)
-
-    def __enter__(self) -> None:
-        self._before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, self._cores)
-
-    def __exit__(self, *_: object) -> None:
-        os.sched_setaffinity(0, self._before)
+@contextmanager
+def pinned(cores: Iterable[int]) -> Iterator[None]:
+    """Keep this process, and those it starts, on the given cores for a `with` block."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(cores))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
