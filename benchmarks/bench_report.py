@@ -11,14 +11,14 @@ from pathlib import Path
 from benchmarks.lines import Goal, Result
 
 EXPLAINED = """\
-Each number is the median (least to most) of its repeats; the repeats of all lines were made in turns in one run. Speeds are per second of
-wall time; *core share* is processor time over wall time, so a share well below 1 says that something else had the core, and the same line
-on an idle machine is better. Lines run on one core unless they say otherwise.
+Each number is the median (least to most) of its repeats; the repeats of all lines of a stage were made in turns in one run.
+Speeds are per second of wall time; *core share* is processor time over wall time: well below 1 says that something else had
+the core, and that the same line on an idle machine is better. Lines run on one core unless they say otherwise.
 
-*Live* requests are those that have arrived and not finished. A closed loop holds their number: whoever finishes is replaced by
-a new request (recorded once, then replayed as ordinary arrivals). Prompts have a mean of 250 tokens and outputs of 300, both geometric;
-readers take 5 tokens/s; iterations take what they take on an H100 with Llama-3-8B. The timed window has neither ramp nor drain, and
-QoE of every token is accounted for in all of it."""
+*Live* requests are those that have arrived and not finished. A closed loop holds their number: whoever finishes is replaced
+by a new request (recorded once, then replayed as ordinary arrivals). Prompts have a mean of 250 tokens and outputs of 300,
+both geometric; readers take 5 tokens/s; iterations take what they take on an H100 with Llama-3-8B. The timed window has
+neither ramp nor drain, and QoE of every token is accounted for in all of it."""
 
 
 @dataclass(frozen=True, slots=True)

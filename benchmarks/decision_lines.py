@@ -1,4 +1,4 @@
-"""The decision alone, on recorded states: compiled, from Python, against the authors' form of it; greedy against exact packing."""
+"""The decision alone, on recorded states: compiled, from Python, against the authors' form; greedy against exact packing."""
 
 from __future__ import annotations
 
@@ -99,10 +99,10 @@ def _authors_s(states: States) -> float:
     taken_s = []
     for index in range(len(states.ranking)):
         state = prepared(states, index)
-        groups = [sequence_groups(state.engine.table, rows) for rows in (state.running, state.waiting)]
+        running, waiting = (sequence_groups(state.engine.table, rows) for rows in (state.running, state.waiting))
         solver = Solver(state.view)
         with Stopwatch() as watch:
-            solver.decide(*groups)
+            solver.decide(running, waiting)
         taken_s.append(watch.wall_s)
     return float(np.mean(taken_s))
 

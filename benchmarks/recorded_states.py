@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +47,13 @@ def record_states(recorded: Recorded, count: int) -> States:
 
 
 def _copy(source: Engines, target: Engines) -> None:
-    for values, place in zip(source, target, strict=True):
-        pairs = zip(values, place, strict=True) if isinstance(values, tuple) else ((values, place),)
-        for array, into in pairs:
-            into[...] = array
+    for array, place in zip(_arrays(source), _arrays(target), strict=True):
+        place[...] = array
+
+
+def _arrays(engine: Engines) -> Iterator[NDArray[Any]]:
+    for values in engine:
+        yield from values if isinstance(values, tuple) else (values,)  # type: ignore[misc]
 
 
 def mean_live(states: States) -> float:

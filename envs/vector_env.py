@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,8 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
 
     def _build(self) -> Simulator:
         widest = max(self.config.engines, key=lambda engine: engine.max_num_seqs)
-        return Simulator([widest] * self.num_envs, most_requests(self.config))
+        threads = len(os.sched_getaffinity(0))
+        return Simulator([widest] * self.num_envs, most_requests(self.config), threads=threads)
 
     def reset(
         self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
