@@ -18,12 +18,13 @@ from benchmarks.bench_report import Machine, machine, markdown
 from benchmarks.decision_lines import authors_line, decision_lines, packing_lines
 from benchmarks.engine_lines import engine_lines, memory_lines, ratio_lines
 from benchmarks.lines import Line, Result, pinned, run_in_turns
-from benchmarks.start_lines import start_lines
+from benchmarks.start_lines import cold_lines, start_lines
 
 GROUPS: dict[str, Callable[[], list[Line]]] = {
     "engine": engine_lines,
     "decision": decision_lines,
     "start": start_lines,
+    "cold": cold_lines,
     "ratios": lambda: [*ratio_lines(), authors_line()],
     "packing": packing_lines,
     "memory": memory_lines,
@@ -31,8 +32,8 @@ GROUPS: dict[str, Callable[[], list[Line]]] = {
 }
 """Lines by the name `--only` knows."""
 
-APART = ("batched", "start")
-"""Not in turns with the rest: batched runs use two cores, a start compiles for minutes."""
+APART = ("batched", "start", "cold")
+"""Not in turns with the rest: batched runs use two cores, starts are processes of their own and compile for minutes."""
 
 
 def measure(groups: Sequence[str], repeats: int) -> Iterator[list[Result]]:

@@ -96,17 +96,16 @@ def _cells(result: Result) -> tuple[str, ...]:
     least, most = result.spread
     value = f"{number(result.value)} ({number(least)} to {number(most)})"
     facts = "; ".join(f"{name} {number(fact)}" for name, fact in result.facts.items())
-    met = {None: "", True: "yes", False: f"**no** ({_share(result)})"}[result.met]
     line = result.line
-    return line.title, value, line.unit, _goal(line.goal), met, str(len(result.samples)), facts
+    return line.title, value, line.unit, _goal(line.goal), _met(result), str(len(result.samples)), facts
 
 
-def _share(result: Result) -> str:
-    assert result.line.goal is not None
-    bound, value = result.line.goal.bound, result.value
-    if bound == 0.0 or value == 0.0:
-        return "off"
-    return f"{bound / value if result.line.goal.at_least else value / bound:.2g}x off"
+def _met(result: Result) -> str:
+    goal = result.line.goal
+    if goal is None or goal.met(result.value):
+        return "" if goal is None else "yes"
+    small, large = sorted((goal.bound, result.value))
+    return "**no**" if small <= 0.0 else f"**no** ({large / small:.2g}x off)"
 
 
 def _goal(goal: Goal | None) -> str:

@@ -25,6 +25,7 @@ from benchmarks.scenes import Scene, record
 DECISION, RATIOS = "One Andes decision", "Ratios"
 
 STATES = 16
+_PASSES_PER_TIMING = 4
 PLANNED_ALWAYS = {"planning_period_s": 0.0}
 CONTENDED = {
     live: Scene(f"Andes, {live} live", live, 18 * live, "andes", PLANNED_ALWAYS, 600, 400) for live in (500, 1000)
@@ -43,25 +44,27 @@ def decision_lines(scale: float = 1.0) -> list[Line]:
     lines = []
     for live, scene in CONTENDED.items():
         states = record_states(record(scene), max(2, int(STATES * scale)))
-        passes = max(1, int(20_000 * scale) // live)
+        timings = max(1, int(10_000 * scale) // live)
         for cold in (False, True):
             title = f"{live:,} live, {'nothing remembered: sorted anew' if cold else 'last order remembered'}"
             goal = Goal(GOALS_US[live], at_least=False)
-            lines.append(Line(DECISION, title, "µs", compiled_loop(states, cold, passes), goal))
+            lines.append(Line(DECISION, title, "µs", compiled_loop(states, cold, timings), goal))
         lines.append(Line(DECISION, f"{live:,} live, last order remembered, called from Python", "µs", _called(states)))
     return lines
 
 
-def compiled_loop(states: States, cold: bool, passes: int, scheduler: int = ANDES) -> Callable[[], Sample]:
-    """Measure decisions in a compiled loop; compiles it first."""
+def compiled_loop(states: States, cold: bool, timings: int, scheduler: int = ANDES) -> Callable[[], Sample]:
+    """Measure decisions in a compiled loop, as the median of several short timings; compiles it first."""
     decide_on_all(states.engines, states.ranking, scheduler, cold, 1)
 
     def measure() -> Sample:
-        with Stopwatch() as watch:
-            plans = decide_on_all(states.engines, states.ranking, scheduler, cold, passes)
-        count = passes * len(states.ranking)
-        facts = {"mean live": mean_live(states), "plans per call": plans / count, "core share": watch.core_share}
-        return Sample(1e6 * watch.wall_s / count, facts)
+        taken_s, plans, count = [], 0, _PASSES_PER_TIMING * len(states.ranking)
+        for _ in range(timings):
+            with Stopwatch() as watch:
+                plans += decide_on_all(states.engines, states.ranking, scheduler, cold, _PASSES_PER_TIMING)
+            taken_s.append(watch.wall_s / count)
+        facts = {"mean live": mean_live(states), "plans per decision": plans / (timings * count)}
+        return Sample(1e6 * float(np.median(taken_s)), facts)
 
     return measure
 

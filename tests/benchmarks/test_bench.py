@@ -94,7 +94,7 @@ def test_recorded_states_differ_and_are_all_planned_on(recorded: Recorded):
     states = record_states(recorded, 3)
     assert len(set(states.engines.now_s[:, 0])) == 3
     for cold in (False, True):
-        assert compiled_loop(states, cold, passes=2)().facts["plans per call"] == 1.0
+        assert compiled_loop(states, cold, timings=1)().facts["plans per decision"] == 1.0
 
 
 def test_a_decision_repeated_on_a_state_is_the_same(recorded: Recorded):
