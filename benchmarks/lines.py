@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from statistics import median
 from typing import Any
 
@@ -97,7 +96,7 @@ class Result:
         return {**named, "median": self.value, "least": self.spread[0], "most": self.spread[1], "samples": samples}
 
 
-def run_in_turns(lines: Sequence[Line], repeats: int, say: Callable[[str], None] = partial(print, flush=True)) -> list[Result]:
+def run_in_turns(lines: Sequence[Line], repeats: int, say: Callable[[str], None] = print) -> list[Result]:
     """Measure all lines once, then all again, so that what else the machine does hits all of them alike."""
     taken: list[list[Sample]] = [[] for _ in lines]
     for turn in range(repeats):
