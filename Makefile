@@ -12,7 +12,7 @@ RUN   := .venv/bin/python -m
 READY := .venv/.ready-$(VLLM)
 PEERS := .venv-peers/.ready
 
-.PHONY: help setup demo live-benefit calibrate bench-peers test lint format clean distclean
+.PHONY: help setup demo live-benefit calibrate bench bench-peers test lint format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,9 @@ calibrate: $(READY) ## Measure how fast this machine serves and keep it as a ste
 $(PEERS): tools/setup_peers.sh
 	@bash tools/setup_peers.sh
 	@touch $@
+
+bench: $(READY) ## Measure speed, start-up and memory into benchmarks/RESULTS.md (about 10 minutes)
+	@$(RUN) benchmarks.bench $(BENCH_ARGS)
 
 bench-peers: $(READY) $(PEERS) ## Measure the simulator's speed beside NVIDIA Dynamo's mocker, same requests, one core
 	@$(RUN) benchmarks.peers $(PEERS_ARGS)

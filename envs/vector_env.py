@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,9 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
         self._terms = {name: np.zeros(num_envs) for name in TERMS}
 
     def _build(self) -> Simulator:
-        roomy = roomiest(self.config)
-        return Simulator([roomy] * self.num_envs, most_requests(self.config), users=most_users(self.config))
+        roomy, threads = roomiest(self.config), len(os.sched_getaffinity(0))
+        users = most_users(self.config)
+        return Simulator([roomy] * self.num_envs, most_requests(self.config), users=users, threads=threads)
 
     def reset(
         self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
