@@ -1,7 +1,7 @@
 """Runs without end: a stream of requests in chunks, with memory for one chunk and whoever is live.
 
-Each chunk is put behind the requests still live in a table of its own. A chunk runs until its last arrival, and no iteration begins
-after that before the next chunk is there, so the outcome is that of one whole run (`tests/engine/test_stream.py`).
+Each chunk is put behind the requests still live in a table of its own. A chunk runs until its last arrival, and no iteration
+begins after that before the next chunk is there, so the outcome is that of one whole run (`tests/engine/test_stream.py`).
 """
 
 from __future__ import annotations

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import AndesError, CapacityError, UnknownNameError
-from andes_engine.knobs import KNOBS, Knobs
+from andes_engine.knobs import Knobs
 from andes_engine.records import RunRecord, record_from_tokens
 from andes_engine.schedulers import SCHEDULERS
-from andes_engine.sim import state as st_
 from andes_engine.sim.simulator import Simulator, simulate
 from andes_engine.workload import Workload
 from tests.builders import make_engine, make_workload, tiny_workload
-
-schedulers = st.sampled_from(sorted(SCHEDULERS))
-
-
-def any_knobs(seed: int) -> Knobs:
-    """Any setting within the bounds; log knobs drawn by their logarithm, so low values occur."""
-    rng = np.random.default_rng(seed)
-    drawn = {
-        k.name: np.exp(rng.uniform(*np.log([k.low, k.high]))) if k.log else rng.uniform(k.low, k.high) for k in KNOBS
-    }
-    return Knobs({k.name: min(max(drawn[k.name], k.low), k.high) for k in KNOBS})
 
 
 def started(
@@ -38,46 +24,9 @@ def started(
     return simulator
 
 
-def check_blocks(simulator: Simulator) -> None:
-    """Free and held blocks add up, and every queue holds each live request once."""
-    mine = simulator.of(0)
-    registers, table = mine.registers, mine.table
-    assert registers[st_.R_FREE_BLOCKS] >= 0
-    assert registers[st_.R_FREE_BLOCKS] + table.held_blocks.sum() == simulator.configs[0].kv_blocks
-    running = mine.running[: registers[st_.R_RUNNING]].tolist()
-    waiting = mine.waiting[: registers[st_.R_WAITING]].tolist()
-    arrived = np.arange(registers[st_.R_NEXT_ARRIVAL])
-    live = arrived[table.emitted_tokens[arrived] < mine.output_tokens[arrived]].tolist()
-    assert sorted(running + waiting) == live
-    assert (table.held_blocks[waiting] == 0).all()
-
-
 def same(first: RunRecord, second: RunRecord) -> bool:
     fields = ("qoe", "first_token_s", "finish_s", "emitted_tokens", "preemptions")
     return all(np.array_equal(getattr(first, f), getattr(second, f), equal_nan=True) for f in fields)
-
-
-@settings(max_examples=100)
-@given(st.integers(0, 1000), schedulers, st.floats(0.5, 30.0), st.integers(70, 600), st.floats(0.1, 30.0))
-def test_invariants_at_random_moments(seed: int, name: str, rate: float, blocks: int, slice_s: float) -> None:
-    workload, _ = make_workload(seed, 60, rate).fitting(engine := make_engine(blocks, max_num_seqs=32))
-    simulator = started(workload, name, engine, any_knobs(seed))
-    now_s, start = 0.0, simulator.potential(0)
-    potential = start
-    while not simulator.drained(0):
-        simulator.advance(now_s + slice_s)
-        check_blocks(simulator)
-        assert simulator.of(0).now_s[0] >= now_s
-        now_s = float(simulator.of(0).now_s[0])
-        assert simulator.potential(0) <= potential + 1e-9
-        potential = simulator.potential(0)
-        assert now_s < 1e5  # it gets on
-    record = simulator.record(0, name)
-    assert start == len(workload)
-    assert potential == pytest.approx(record.qoe.sum(), abs=1e-9)
-    assert (record.emitted_tokens == workload.output_tokens).all()
-    assert simulator.of(0).registers[st_.R_FREE_BLOCKS] == engine.kv_blocks
-    assert record.finished.all()
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULERS))
