@@ -41,11 +41,13 @@ class OutcomeAgreement:
     Args:
         qoe_difference: Of the mean headline QoE.
         preemptions: Of each engine.
+        pauses: Iterations that running requests skipped, of each engine.
         finish_difference_s: Largest over the requests that finished in both, s.
     """
 
     qoe_difference: float
     preemptions: tuple[int, int]
+    pauses: tuple[int, int]
     finish_difference_s: float
 
 
@@ -75,5 +77,6 @@ def outcome_agreement(first: RunRecord, second: RunRecord) -> OutcomeAgreement:
     return OutcomeAgreement(
         float(second.qoe.mean() - first.qoe.mean()),
         (int(first.preemptions.sum()), int(second.preemptions.sum())),
+        (int(first.notes.get("pauses", 0)), int(second.notes.get("pauses", 0))),
         float(apart_s.max(initial=0.0)),
     )

@@ -153,13 +153,13 @@ def check_requests(requests: Sequence[EpisodeRequest], config: LiveConfig) -> li
 
 def _check_values(request: EpisodeRequest) -> None:
     numbers = (request.arrival_s, request.ttft_s, request.latency_s)
-    if not request.abort_s >= request.arrival_s:
-        raise InvalidWorkloadError(
-            f"request {request.request_id!r}: abort_s = {request.abort_s} must not be before arrival_s = {request.arrival_s}."
-        )
     if not all(map(math.isfinite, numbers)) or min(request.arrival_s, request.ttft_s) < 0 or request.latency_s <= 0:
         raise InvalidWorkloadError(
             f"request {request.request_id!r}: arrival_s, ttft_s must be finite and >= 0, latency_s finite and > 0; got {numbers}."
+        )
+    if not request.abort_s >= request.arrival_s:
+        raise InvalidWorkloadError(
+            f"request {request.request_id!r}: abort_s = {request.abort_s} must not be before arrival_s = {request.arrival_s}."
         )
     if min(request.prompt_tokens, request.output_tokens) < 1:
         raise InvalidWorkloadError(f"request {request.request_id!r} needs at least one prompt and one output token.")

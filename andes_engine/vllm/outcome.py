@@ -40,7 +40,7 @@ def _notes(engine: EpisodeEngine, planner: Planner | None) -> dict[str, float]:
         "planned_preemptions": float(counters.planned_preemptions),
         "planner_failures": float(counters.failures),
         "ignored_decisions": float(counters.ignored),
-        "pauses": float(counters.pauses),
+        "pauses": float(planner.counters[ct.PAUSES]),
         "forced_admissions": float(counters.forced_admissions),
         "bad_expectations": float(planner.bad_expectations),
         "aborted": float(planner.counters[ct.ABORTED]),

@@ -86,7 +86,6 @@ VARIANTS = {
     "andes": Contender("andes"),
     "vtc": Contender("vtc", "vtc"),
     "fcfs with vLLM's watermark": Contender("fcfs", "fcfs", {"kv_reserve": 0.1}),
-    "pauses": Contender("andes", "andes", {"pause_threshold_tokens": 4.0}),
     "plans kept": Contender("andes", "andes", {"planning_period_s": 0.1}),
     "small chunks": Contender("andes", "andes", {"prefill_tokens_per_step": 64.0, "kv_reserve": 0.05}),
     "own score": Contender("own", "tests.parity.test_simulator_agrees.shortest_context"),
@@ -107,6 +106,17 @@ def test_shared_prompts_users_and_leaving_readers(name: str) -> None:
 @pytest.mark.parametrize("lengths", ["hazard", "noisy"])
 def test_learned_and_told_lengths(lengths: str) -> None:
     check(*agreement(rich(5), Contender("srpt", "srpt"), True, lengths))
+
+
+def test_pauses_keep_the_kv_cache_in_both() -> None:
+    """One strict reader for whom the full batch is too slow, among readers who are soon far ahead."""
+    workload = plain(6)
+    strict = np.arange(REQUESTS) % 10 == 0
+    workload = replace(workload, latency_s=np.where(strict, 0.020, 0.25))
+    contender = Contender("pauses", "andes", {"pause_threshold_tokens": 4.0})
+    steps, outcome = agreement(workload, contender, prefix_caching=True)
+    check(steps, outcome)
+    assert outcome.pauses[0] == outcome.pauses[1] > 100
 
 
 def test_a_difference_is_counted_and_placed() -> None:
