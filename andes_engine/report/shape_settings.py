@@ -7,7 +7,7 @@ Llama-3.1-70B) have no calibrated step time here but the last; other classes sta
 from __future__ import annotations
 
 from andes_engine.engine import EngineConfig
-from andes_engine.report.shape import RECOMPUTED, Arm, Case, Statement
+from andes_engine.report.shape import Case
 from andes_engine.step_time import StepTime
 from andes_engine.workload.arrivals import CyclicBurst
 from andes_engine.workload.generate import WorkloadSpec

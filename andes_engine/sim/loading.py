@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import CapacityError
@@ -34,11 +35,15 @@ def load_requests(mine: Engines, config: EngineConfig, workload: Workload) -> No
 
 
 def load_lengths(mine: Engines, workload: Workload, lengths: str, sigma: float) -> None:
-    """The length source and, for an oracle, what it says: drawn from the workload, so the same for every scheduler."""
-    source = length_source(lengths)
-    mine.memory.length_kind[0] = source.kind
+    """The length source and, for an oracle, what it says."""
+    mine.memory.length_kind[0] = length_source(lengths).kind
+    mine.table["length_hint_tokens"][: len(workload)] = told_lengths(workload, lengths, sigma)
+
+
+def told_lengths(workload: Workload, lengths: str, sigma: float) -> NDArray[np.float64]:
+    """What a length source is told of each request: drawn from the workload, so the same for every scheduler and engine."""
     rng = np.random.default_rng(int(workload.fingerprint, 16))
-    mine.table["length_hint_tokens"][: len(workload)] = length_hints(source.kind, workload.output_tokens, sigma, rng)
+    return length_hints(length_source(lengths).kind, workload.output_tokens, sigma, rng)
 
 
 def _load_readers(mine: Engines, workload: Workload) -> None:

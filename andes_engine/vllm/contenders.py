@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
-from andes_engine.lengths import length_hints, length_source
 from andes_engine.planner import Planner, PlannerConfig
 from andes_engine.policy.guard import GuardedPolicy
 from andes_engine.schedulers import FCFS, scheduler_id
+from andes_engine.sim.loading import told_lengths
 from andes_engine.step_time import StepTime
 from andes_engine.vllm.contract import EngineShape
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig
@@ -38,21 +36,13 @@ def needs_planner(contender: Contender) -> bool:
     return scheduler_id(contender.scheduler) != FCFS or contender.start_knobs["kv_reserve"] > 0.0
 
 
-def planner_for(
-    contender: Contender,
-    engine: EngineConfig,
-    workload: Workload | None = None,
-    lengths: str = "none",
-    length_sigma: float = 0.6,
-) -> Planner | None:
+def planner_for(contender: Contender, engine: EngineConfig, workload: Workload | None = None) -> Planner | None:
     """The planner a contender runs with on a vLLM engine; None where vLLM alone does the same.
 
     Args:
         contender: Scheduler and knobs, or a policy.
         engine: The simulator's twin of the engine.
         workload: What will be run; only a clairvoyant length source needs it.
-        lengths: Source of expected output lengths, from `lengths.LENGTH_SOURCES`.
-        length_sigma: Standard deviation of the noisy source's error, in logarithms.
     """
     if not needs_planner(contender):
         return None
@@ -66,14 +56,13 @@ def planner_for(
         engine.prefix_caching,
     )
     policy = GuardedPolicy(contender.bundle) if contender.bundle else None
-    config = PlannerConfig(contender.scheduler, knobs, engine.step_time, lengths=lengths)
-    hints = None if workload is None else _hints(workload, lengths, length_sigma)
+    config = PlannerConfig(contender.scheduler, knobs, engine.step_time, lengths=contender.lengths)
+    hints = None if workload is None else _hints(workload, contender)
     return Planner(config, shape, policy, hints)
 
 
-def _hints(workload: Workload, lengths: str, sigma: float) -> dict[str, float]:
-    rng = np.random.default_rng(int(workload.fingerprint, 16))  # the simulator's guesses, see Simulator.reset
-    tokens = length_hints(length_source(lengths).kind, workload.output_tokens, sigma, rng)
+def _hints(workload: Workload, contender: Contender) -> dict[str, float]:
+    tokens = told_lengths(workload, contender.lengths, contender.length_sigma)
     return {str(row): float(hint) for row, hint in enumerate(tokens) if not math.isnan(hint)}
 
 

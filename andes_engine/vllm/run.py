@@ -58,27 +58,18 @@ class LiveRunner:
         """The same engine as the simulator sees it."""
         return simulated_twin(self.config, self.step_time)
 
-    def run(
-        self,
-        workload: Workload,
-        contender: Contender,
-        progress: Progress | None = None,
-        lengths: str = "none",
-        length_sigma: float = 0.6,
-    ) -> RunRecord:
+    def run(self, workload: Workload, contender: Contender, progress: Progress | None = None) -> RunRecord:
         """Replay a workload in real time until it has drained.
 
         Args:
             workload: Its requests.
             contender: Scheduler with fixed knobs, or a policy.
             progress: Told how far the run is.
-            lengths: Source of expected output lengths, from `lengths.LENGTH_SOURCES`.
-            length_sigma: Standard deviation of the noisy source's error, in logarithms.
 
         Raises:
             CapacityError: If a request does not fit the engine; before anything starts.
         """
-        planner = planner_for(contender, self.engine_config, workload, lengths, length_sigma)
+        planner = planner_for(contender, self.engine_config, workload)
         return _replay(self._engine, "live", self.engine_config, workload, contender.name, planner, progress)
 
     def calibrate(self, repeats: int = 1) -> FitReport:
@@ -107,17 +98,10 @@ class LiveRunner:
         return [fit_sample(step) for step in self._engine.samples]
 
 
-def run_virtual(
-    config: LiveConfig,
-    step_time: StepTime,
-    workload: Workload,
-    contender: Contender,
-    lengths: str = "none",
-    length_sigma: float = 0.6,
-) -> RunRecord:
+def run_virtual(config: LiveConfig, step_time: StepTime, workload: Workload, contender: Contender) -> RunRecord:
     """Replay a workload on vLLM's own scheduler and KV manager, with step times from the model; exact and repeatable."""
     twin = simulated_twin(config, step_time)
-    planner = planner_for(contender, twin, workload, lengths, length_sigma)
+    planner = planner_for(contender, twin, workload)
     engine = VirtualEngine(config, step_time, "stock" if planner is None else "andes")
     return _replay(engine, "virtual", twin, workload, contender.name, planner, None)
 

@@ -16,11 +16,11 @@ from andes_engine.workload import Workload
 
 
 def virtual_steps(
-    config: LiveConfig, step_time: StepTime, workload: Workload, contender: Contender, lengths: str = "none"
+    config: LiveConfig, step_time: StepTime, workload: Workload, contender: Contender
 ) -> tuple[RunRecord, list[LoggedStep]]:
     """Replay a workload until drained, synchronously; returns its record and what each iteration did."""
     twin = simulated_twin(config, step_time)
-    planner = planner_for(contender, twin, workload, lengths)
+    planner = planner_for(contender, twin, workload)
     engine = VirtualEngine(config, step_time, "stock" if planner is None else "andes")
     steps: list[LoggedStep] = []
     engine.on_scheduled = lambda sample, output: steps.append(_logged(sample, output))

@@ -71,22 +71,22 @@ def test_what_does_not_fit_is_refused_before_anything_starts(runner) -> None:  #
 
 
 @pytest.mark.parametrize(
-    ("contender", "lengths"),
+    "contender",
     [
-        (Contender("reserve", "fcfs", {"kv_reserve": 0.05}), "none"),
-        (Contender("sarathi", "sarathi"), "none"),
-        (Contender("vtc", "vtc"), "none"),
-        (Contender("srpt", "srpt"), "hazard"),
-        (Contender("own", "tests.parity.test_simulator_agrees.shortest_context"), "none"),
-        (Contender("pauses", "andes", {"pause_threshold_tokens": 2.0}), "none"),
+        Contender("reserve", "fcfs", {"kv_reserve": 0.05}),
+        Contender("sarathi", "sarathi"),
+        Contender("vtc", "vtc"),
+        Contender("srpt", "srpt", lengths="hazard"),
+        Contender("own", "tests.parity.test_simulator_agrees.shortest_context"),
+        Contender("pauses", "andes", {"pause_threshold_tokens": 2.0}),
     ],
-    ids=lambda value: getattr(value, "name", value),
+    ids=lambda contender: contender.name,
 )
-def test_every_kind_of_scheduler_runs_live(runner, contender: Contender, lengths: str) -> None:  # type: ignore[no-untyped-def]
+def test_every_kind_of_scheduler_runs_live(runner, contender: Contender) -> None:  # type: ignore[no-untyped-def]
     spec = workload_spec({"name": "burst", "arrivals": "poisson", "lengths": "tiny", "requests": 30})
     burst = generate(spec, 3, 2.0 * saturation_rate(runner.engine_config, spec))
     shared = replace(burst, user=np.arange(30) % 3, abort_s=np.where(np.arange(30) == 7, burst.arrival_s, np.inf))
-    record = runner.run(shared, contender, lengths=lengths)
+    record = runner.run(shared, contender)
     stays = np.arange(30) != 7
     assert (record.emitted_tokens[stays] == burst.output_tokens[stays]).all()
     assert not record.finished[7]

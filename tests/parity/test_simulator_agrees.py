@@ -48,19 +48,17 @@ def rich(seed: int) -> Workload:
     )
 
 
-def agreement(
-    workload: Workload, contender: Contender, prefix_caching: bool, lengths: str = "none"
-) -> tuple[StepAgreement, OutcomeAgreement]:
+def agreement(workload: Workload, contender: Contender, prefix_caching: bool) -> tuple[StepAgreement, OutcomeAgreement]:
     from andes_engine.vllm.contenders import simulated_twin
     from andes_engine.vllm.episode import LiveConfig
     from andes_engine.vllm.step_log import virtual_steps
 
     config = LiveConfig(kv_blocks=121, max_num_seqs=64, prefix_caching=prefix_caching)
-    record, vllms = virtual_steps(config, STEP_TIME, workload, contender, lengths)
+    record, vllms = virtual_steps(config, STEP_TIME, workload, contender)
     twin = simulated_twin(config, STEP_TIME)
-    simulator, ours = simulated_steps(twin, workload, contender.scheduler, contender.start_knobs, lengths)
+    simulator, ours = simulated_steps(twin, workload, contender.scheduler, contender.start_knobs, contender.lengths)
     steps, outcome = step_agreement(ours, vllms), outcome_agreement(simulator.record(0, contender.name), record)
-    print(f"\n{contender.name}, caching {prefix_caching}, lengths {lengths}: {steps}, {outcome}")
+    print(f"\n{contender.name}, caching {prefix_caching}, lengths {contender.lengths}: {steps}, {outcome}")
     assert record.notes.get("planner_failures", 0) == record.notes.get("ignored_decisions", 0) == 0
     return steps, outcome
 
@@ -105,7 +103,7 @@ def test_shared_prompts_users_and_leaving_readers(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("lengths", ["hazard", "noisy"])
 def test_learned_and_told_lengths(lengths: str) -> None:
-    check(*agreement(rich(5), Contender("srpt", "srpt"), True, lengths))
+    check(*agreement(rich(5), Contender("srpt", "srpt", lengths=lengths), True))
 
 
 def test_pauses_keep_the_kv_cache_in_both() -> None:
