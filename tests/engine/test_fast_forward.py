@@ -23,7 +23,7 @@ seeds = st.integers(0, 10**6)
 _INPUT_OR_SCRATCH = ("rank", "remaining_tokens", "cached_tokens", "slot", "score")
 
 
-def check_same(first: Simulator, second: Simulator) -> None:
+def check_same(first: Simulator, second: Simulator, looked_alike: bool = True) -> None:
     """Everything that anybody can see of an engine, and the order in which it will reuse its blocks."""
     mine, other = first.of(0), second.of(0)
     for name in ("now_s", "registers", "counters", "finish_s", "token_s"):
@@ -38,7 +38,8 @@ def check_same(first: Simulator, second: Simulator) -> None:
     assert np.array_equal(mine.memory.rhythm[rhythm], other.memory.rhythm[rhythm])
     assert np.array_equal(mine.memory.hazard, other.memory.hazard)
     assert np.array_equal(mine.memory.user_service, other.memory.user_service)
-    assert np.array_equal(first.observations(), second.observations())
+    if looked_alike:  # observations are since the last one
+        assert np.array_equal(first.observations(), second.observations())
     if mine.limits[st_.L_PREFIX_CACHING] != 0:
         assert pool_in(mine, [])[0].contents() == pool_in(other, [])[0].contents()
 
@@ -71,7 +72,7 @@ def test_cuts_change_nothing(scheduler: str, seed: int, slice_s: float, both_ski
         check_same(sliced, other)
     whole.advance(np.inf)
     sliced.advance(np.inf)
-    check_same(sliced, whole)
+    check_same(sliced, whole, looked_alike=False)
 
 
 @pytest.mark.parametrize("planning_period_s", [0.0, 0.4])
