@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andes_engine import decision_buffers as db
@@ -15,11 +15,13 @@ from andes_engine.engine import EngineConfig
 from andes_engine.knobs import Knobs
 from andes_engine.plan_memory import empty_memory
 from andes_engine.request import Requests, deliver, empty_requests
-from andes_engine.schedulers import ANDES, FCFS
+from andes_engine.schedulers import ANDES, FCFS, SCHEDULERS
 from tests.builders import make_engine
 
 NOW_S = 100.0
 seeds = st.integers(0, 10_000)
+PLANNERS = sorted(name for name, kind in SCHEDULERS.items() if kind.gates and name != "authors_code")
+"""Schedulers that pack within memory; the authors' code counts memory its own way (`test_authors_code`)."""
 
 
 class Outcome(NamedTuple):
@@ -124,11 +126,13 @@ def test_caps_and_budgets_hold(seed: int, budget: int, cap: int, admissions: int
     assert sorted(outcome.order + outcome.preempt) == sorted(running)
 
 
+@pytest.mark.parametrize("name", PLANNERS)
+@settings(max_examples=30)
 @given(seeds, st.integers(4, 16), st.floats(0.0, 0.3))
-def test_admissions_fit_beside_those_who_stay(seed: int, batch_cap: int, reserve: float) -> None:
+def test_admissions_fit_beside_those_who_stay(name: str, seed: int, batch_cap: int, reserve: float) -> None:
     table, running, waiting, free, engine = crowded(seed, running=4, slack=80)
     knobs = {"batch_cap": batch_cap, "kv_reserve": reserve}
-    outcome = decided(table, running, waiting, free, engine, **knobs)
+    outcome = decided(table, running, waiting, free, engine, SCHEDULERS[name].number, **knobs)
     freed = table.held_blocks[outcome.preempt].sum()
     need = sum(-(-int(table.prompt_tokens[row]) // engine.block_size_tokens) + 1 for row in outcome.admit)
     assert outcome.gated

@@ -31,7 +31,7 @@ def one_iteration_further(simulator: Simulator) -> float:
 
 
 @pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(seeds)
 def test_every_iteration_from_an_equal_state(scheduler: str, seed: int) -> None:
     """The state is carried over before each iteration, so whatever differs was born in it."""
@@ -50,7 +50,7 @@ def test_every_iteration_from_an_equal_state(scheduler: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(seeds)
 def test_whole_runs(scheduler: str, seed: int) -> None:
     """Nothing is carried over; the compiled engine skips iterations as it does in every run."""
