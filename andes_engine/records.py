@@ -77,7 +77,8 @@ def record_from_tokens(
     first, finish = np.full(n, np.nan), np.full(n, np.nan)
     for row, times in enumerate(token_s):
         missing = workload.output_tokens[row] - len(times)
-        ideal = np.concatenate([times, np.full(missing, max(end_s, workload.arrival_s[row]))]) - workload.arrival_s[row]
+        cut_s = max(min(end_s, workload.abort_s[row]), workload.arrival_s[row], *times[-1:])
+        ideal = np.concatenate([times, np.full(missing, cut_s)]) - workload.arrival_s[row]
         qoe[row] = headline_qoe(np.maximum(ideal, 0.0), workload.ttft_s[row], workload.latency_s[row])
         lower[row] = qoe[row] if missing == 0 else 0.0
         first[row] = times[0] if len(times) else np.nan

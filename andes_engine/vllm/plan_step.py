@@ -93,11 +93,11 @@ class PlanStep:
         rank = {request_id: place for place, request_id in reversed(list(enumerate(request_ids)))}
         self._scheduler.running.sort(key=lambda request: rank.get(request.request_id, len(rank)))
 
-    def pause(self, request_ids: Sequence[str]) -> int:
-        """Let running requests skip the step, never all of them; returns how many do."""
+    def pause(self, request_ids: Sequence[str], others_start: bool) -> int:
+        """Let running requests skip the step, never all of them unless others start; returns how many do."""
         running = {request.request_id: request for request in self._scheduler.running}
         named = [running[request_id] for request_id in dict.fromkeys(request_ids) if request_id in running]
-        if len(named) == len(running):
+        if len(named) == len(running) and not others_start:
             named = named[1:]
         done = sum(adapter.pause(self._scheduler, request) for request in named)
         self.ignored += len(request_ids) - done

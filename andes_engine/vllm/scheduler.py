@@ -145,7 +145,7 @@ class PlanningMixin(_MixedInto):
     def _apply(self, step: PlanStep, plan: Plan) -> None:
         self.counters.planned_preemptions += step.preempt(plan.preempt)
         step.reorder(plan.run_order)
-        self.counters.pauses += step.pause(plan.pause)
+        self.counters.pauses += step.pause(plan.pause, bool(plan.admit))
         step.gate(plan.admit)
         self.counters.plans += 1
         if self.plan_log is not None:
