@@ -1,7 +1,8 @@
 """The third verdict: a request far ahead of its reader keeps its KV cache but skips iterations that are too slow for others.
 
-Frees compute, not memory. Not in the paper; it pays where the batch is compute-bound and a reader is strict. While others wait for
-a place it harms: a paused request keeps its place longer, and small batches deliver fewer tokens per second. Nobody is paused then.
+Frees compute, not memory. Not in the paper; it pays where the batch is compute-bound and a reader is strict.
+While others wait for a place it harms: a paused request keeps its place longer, and small batches deliver fewer
+tokens per second. So nobody is paused then.
 """
 
 from __future__ import annotations
