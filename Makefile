@@ -12,7 +12,7 @@ RUN   := .venv/bin/python -m
 READY := .venv/.ready-$(VLLM)
 PEERS := .venv-peers/.ready
 
-.PHONY: help setup demo live-benefit calibrate bench bench-peers test lint format clean distclean
+.PHONY: help setup demo live-benefit calibrate bench bench-peers shape test lint format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ bench: $(READY) ## Measure speed, start-up and memory into benchmarks/RESULTS.md
 
 bench-peers: $(READY) $(PEERS) ## Measure the simulator's speed beside NVIDIA Dynamo's mocker, same requests, one core
 	@$(RUN) benchmarks.peers $(PEERS_ARGS)
+
+shape: $(READY) ## Measure the paper's statements in the simulator and write docs/SHAPE.md
+	@$(RUN) scripts.shape
 
 test: $(READY) ## Run all tests: first the quick ones in parallel, then the live vLLM ones alone
 	@trap 'echo "make test: $$SECONDS s in all"' EXIT; \

@@ -91,7 +91,7 @@ def decide(
         rhythm[GATE_SHUT] = 1.0
         return
     survey = _survey(table, running, waiting, view, memory, plan)
-    pause_those_ahead(table, running, view, knobs, step_time, plan)
+    pause_those_ahead(table, running, len(waiting), view, knobs, step_time, plan)
     if not contended(survey, view, knobs, step_time):
         return
     head[GATED] = 1

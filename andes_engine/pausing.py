@@ -1,6 +1,8 @@
 """The third verdict: a request far ahead of its reader keeps its KV cache but skips iterations that are too slow for others.
 
 Frees compute, not memory. Not in the paper; it pays where the batch is compute-bound and a reader is strict.
+While others wait for a place it harms: a paused request keeps its place longer, and small batches deliver fewer
+tokens per second. So nobody is paused then.
 """
 
 from __future__ import annotations
@@ -29,13 +31,29 @@ def tokens_ahead(table: Requests, row: int, now_s: float) -> float:
 
 @compiled_into_caller
 def pause_those_ahead(
-    table: Requests, running: IntArray, view: EngineView, knobs: FloatArray, step_time: FloatArray, plan: Decision
+    table: Requests,
+    running: IntArray,
+    waiting: int,
+    view: EngineView,
+    knobs: FloatArray,
+    step_time: FloatArray,
+    plan: Decision,
 ) -> None:
-    """Set `paused` of every running request; never of all of them, so that the engine moves on."""
+    """Set `paused` of every running request; never of all of them, so that the engine moves on.
+
+    Args:
+        table: Live requests.
+        running: Rows of running requests. Shape (r,).
+        waiting: Requests that wait for a place; with any, nobody is paused.
+        view: Engine state and limits.
+        knobs: Vector in the order of `knobs.KNOBS`.
+        step_time: Vector of `step_time.StepTime`.
+        plan: Its count of paused requests is raised.
+    """
     for row in running:
         table.paused[row] = 0
     threshold = knobs[kn.PAUSE_THRESHOLD_TOKENS]
-    if threshold >= _NEVER or len(running) < 2:
+    if threshold >= _NEVER or len(running) < 2 or waiting > 0:
         return
     decodes, context, strictest_s = 0, 0, np.inf
     least, least_row = np.inf, running[0]
