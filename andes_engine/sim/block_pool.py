@@ -39,11 +39,14 @@ class BlockPool(NamedTuple):
 def empty_pool(engines: int, kv_blocks: int, max_num_seqs: int, max_blocks_per_seq: int) -> BlockPool:
     """Arrays for pools of up to so many blocks; `reset_pool` makes one usable. No blocks: nothing is kept."""
     buckets = 1 << int(np.ceil(np.log2(2 * kv_blocks + 2)))
-    return BlockPool(
-        *(np.zeros((engines, kv_blocks + 1), dtype=np.int64) for _ in range(4)),
-        np.zeros((engines, buckets), dtype=np.int64),
-        np.zeros((engines, max_num_seqs, max_blocks_per_seq), dtype=np.int32),
-        np.zeros((engines, 1 + max_num_seqs), dtype=np.int64),
+    per_block = [np.zeros((engines, kv_blocks + 1), dtype=np.int64) for _ in range(4)]
+    return BlockPool._make(
+        [
+            *per_block,
+            np.zeros((engines, buckets), dtype=np.int64),
+            np.zeros((engines, max_num_seqs, max_blocks_per_seq), dtype=np.int32),
+            np.zeros((engines, 1 + max_num_seqs), dtype=np.int64),
+        ]
     )
 
 
