@@ -92,7 +92,7 @@ def _file_of(where: str) -> str:
     for group, choice in choices.items():
         folder, _, package = str(group).partition("@")
         if choice and (package or folder) == where:
-            return f" (conf/{folder}/{choice}.yaml and overrides of it)"
+            return f" ({folder}/{choice}.yaml and overrides of it)"
     return ""
 
 

@@ -117,7 +117,7 @@ def test_files_that_are_no_traces_are_named(refused: Refused, tmp_path: Path, co
         (["workload=tiny", "seeds=0"], "seeds"),
         (
             ["engine.kv_blocks=1"],
-            "engine (conf/engine/cpu_tiny.yaml and overrides of it): engine 'cpu_tiny': kv_blocks = 1",
+            "engine (engine/cpu_tiny.yaml and overrides of it): engine 'cpu_tiny': kv_blocks = 1",
         ),
         (["+contenders.andes.knobs.horizon_s=nan"], "knob 'horizon_s' = nan"),
         (["contenders.andes.lengths=exat"], "unknown length source 'exat'. Did you mean 'exact'?"),
@@ -132,6 +132,6 @@ def test_settings_that_cannot_work_are_named(refused: Refused, overrides: list[s
 def test_a_knob_out_of_bounds_in_a_file_is_named_with_the_file(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "scheduler").mkdir()
     (tmp_path / "scheduler" / "mine.yaml").write_text("name: mine\nscheduler: andes\nknobs: {horizon_s: 4000}\n")
-    said = refused("--config-dir", str(tmp_path), "+scheduler@contenders.mine=mine")
-    assert "contenders.mine (conf/scheduler/mine.yaml and overrides of it): knob 'horizon_s' = 4000" in said
+    said = refused("+scheduler@contenders.mine=mine", "--config-dir", str(tmp_path))
+    assert "contenders.mine (scheduler/mine.yaml and overrides of it): knob 'horizon_s' = 4000" in said
     assert "allowed are 1 to 400" in said
