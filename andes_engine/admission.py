@@ -2,7 +2,8 @@
 
 Newcomers of the chosen batch are taken by falling priority. Each is admitted into free room, or into room made by preempting the
 fewest lowest-priority requests outside the batch, if its gain exceeds theirs by the gate and exceeds what everyone running loses
-during the stall it causes, weighted by the knob `stall_price`. The walk stops at the first refusal.
+during the stall it causes, weighted by the knob `stall_price`. The walk stops at the first refusal. With `waiting_stall_price`
+the requests that wait behind the newcomer count as well: with long prompts it is they who pay for recomputation.
 """
 
 from __future__ import annotations
@@ -196,13 +197,15 @@ def _worth_the_stall(
     tokens = shortage.owed_tokens + recompute_tokens + resume_tokens(table, plan.rows[newcomer], view, step_time)
     stall_s = prefill_seconds(step_time, tokens, chunk) + shortage.owed_copy_s + copy_s
     bearable = plan.gain[newcomer] / price
-    return _stall_loss(table, survey, owed_s, stall_s, bearable, view, knobs, step_time, plan) < bearable
+    loss = _stall_loss(table, survey, newcomer, owed_s, stall_s, bearable, view, knobs, step_time, plan)
+    return loss < bearable
 
 
 @compiled
 def _stall_loss(
     table: Requests,
     survey: Survey,
+    newcomer: int,
     owed_s: float,
     stall_s: float,
     enough: float,
@@ -211,16 +214,20 @@ def _stall_loss(
     step_time: FloatArray,
     plan: Decision,
 ) -> float:
-    """QoE that the running requests lose if no token comes for `stall_s` instead of `owed_s`; adding up ends at `enough`."""
+    """QoE that the others lose if no token comes for `stall_s` instead of `owed_s`; adding up ends at `enough`."""
     token_latency_s = step_seconds(step_time, 0, survey.running, 0, 0, 0)
     horizon_s, sunk = knobs[kn.HORIZON_S], knobs[kn.SUNK_LAG_WEIGHT]
     start_s, loss = view.now_s + token_latency_s, 0.0
-    for position in range(survey.running):
-        if not plan.victim[position]:
-            row = plan.rows[position]
-            late = delay_cost(table, row, start_s, stall_s, token_latency_s, horizon_s, sunk)
-            if late > 0.0:
-                loss += late - delay_cost(table, row, start_s, owed_s, token_latency_s, horizon_s, sunk)
-            if loss >= enough:
-                break
+    waiting_price = knobs[kn.WAITING_STALL_PRICE]
+    for position in range(survey.live if waiting_price > 0.0 else survey.running):
+        if loss >= enough:
+            break
+        if plan.victim[position] or position == newcomer:
+            continue
+        row, price = plan.rows[position], 1.0
+        if position >= survey.running:
+            start_s, price = view.now_s + plan.resume_s[position], waiting_price
+        late = delay_cost(table, row, start_s, stall_s, token_latency_s, horizon_s, sunk)
+        if late > 0.0:
+            loss += price * (late - delay_cost(table, row, start_s, owed_s, token_latency_s, horizon_s, sunk))
     return loss

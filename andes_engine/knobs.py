@@ -58,6 +58,15 @@ KNOBS: tuple[Knob, ...] = (
         "weight of the stall a preemption causes; 0 switches the refiner off",
     ),
     Knob(
+        "waiting_stall_price",
+        "ratio",
+        0.0,
+        4.0,
+        0.0,
+        False,
+        "weight of the same stall for the requests that wait, beside those that run (the paper counts the running only)",
+    ),
+    Knob(
         "prefill_tokens_per_step", "tokens", 32.0, 8192.0, 8192.0, True, "prefill tokens per iteration besides decodes"
     ),
     Knob("admission_limit", "requests", 1.0, 256.0, 256.0, True, "requests admitted per decision"),
@@ -90,6 +99,7 @@ KNOB_COUNT = len(KNOBS)
     PREEMPTION_CAP,
     PREEMPTION_BUDGET,
     STALL_PRICE,
+    WAITING_STALL_PRICE,
     PREFILL_TOKENS_PER_STEP,
     ADMISSION_LIMIT,
     BATCH_CAP,

@@ -17,7 +17,7 @@ from andes_engine.engine import EngineView
 from andes_engine.plan_memory import ITERATION, NEXT_PLAN_S
 from andes_engine.sim import state as st
 from andes_engine.sim.lifecycle import ready
-from andes_engine.sim.state import Engines, allocate, one, one_view, view_of
+from andes_engine.sim.state import Engines, allocate, one, part_of, view_of
 from benchmarks.scenes import Recorded
 
 IntArray = NDArray[np.int64]
@@ -42,7 +42,7 @@ def record_states(recorded: Recorded, count: int) -> States:
         while mine.counters[ct.STEPS] < until:
             simulator.advance(float(np.nextafter(mine.now_s[0], np.inf)))
         ready(mine, np.inf)  # what has arrived by now takes part
-        _copy(mine, one_view(states, index))
+        _copy(mine, part_of(states, index))
     return States(states, states.memory.ranking.copy())
 
 
@@ -53,7 +53,7 @@ def _copy(source: Engines, target: Engines) -> None:
 
 def _arrays(engine: Engines) -> Iterator[NDArray[Any]]:
     for values in engine:
-        yield from values if isinstance(values, tuple) else (values,)  # type: ignore[misc]
+        yield from values if isinstance(values, tuple) else (values,)
 
 
 def mean_live(states: States) -> float:
@@ -110,7 +110,7 @@ class Prepared(NamedTuple):
 
 def prepared(states: States, index: int) -> Prepared:
     """Views of one state, its order as the last plan left it."""
-    engine = one_view(states.engines, index)
+    engine = part_of(states.engines, index)
     registers, limits = engine.registers, engine.limits
     engine.memory.rhythm[NEXT_PLAN_S] = 0.0
     engine.memory.ranking[:] = states.ranking[index]
