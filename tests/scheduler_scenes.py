@@ -44,10 +44,12 @@ def live(seed: int, count: int = 12) -> tuple[Requests, np.ndarray]:
         if running[row] or rng.random() < 0.5:
             spoken(table, row, list(np.sort(rng.uniform(table.arrival_s[row], NOW_S, rng.integers(1, 80)))))
             table.admitted_s[row] = rng.uniform(table.arrival_s[row], table.first_token_s[row])
-            table.served_tokens[row] = table.prompt_tokens[row] + table.emitted_tokens[row] + rng.integers(0, 500)
+            served = table.prompt_tokens[row] + table.emitted_tokens[row] + rng.integers(0, 500)
+            table.lost_tokens[row] = served  # less what is computed below
             table.preemptions[row] = 0 if running[row] else 1
         if running[row]:
             table.computed_tokens[row] = table.prompt_tokens[row] + table.emitted_tokens[row] - 1
+            table.lost_tokens[row] -= table.computed_tokens[row]
     table.remaining_tokens[:] = np.where(rng.random(count) < 0.5, rng.integers(1, 500, count), np.nan)
     return table, running
 

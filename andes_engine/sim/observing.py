@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from andes_engine.compile_cache import compiled_allocating
 from andes_engine.observation import observe
+from andes_engine.schedulers import SARATHI
 from andes_engine.sim import state as st
+from andes_engine.sim.kv_cache import note_cached
 from andes_engine.sim.state import Engines, one, view_of
 
 FloatArray = NDArray[np.float64]
@@ -27,6 +29,8 @@ def observe_all(engines: Engines, last_counters: IntArray, last_s: FloatArray, o
     for index in range(engines.now_s.shape[0]):
         engine = one(engines, index)
         registers = engine.registers
+        if engine.limits[st.L_PREFIX_CACHING] != 0 and engine.limits[st.L_SCHEDULER] > SARATHI:
+            note_cached(engine)  # skipped iterations have not
         observe(
             engine.table,
             engine.running[: registers[st.R_RUNNING]],

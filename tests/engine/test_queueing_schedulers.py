@@ -25,10 +25,10 @@ def test_mlfq_demotes_by_attained_service() -> None:
     spoken(table, 0, [NOW_S] * 10)
     levels = []
     for served_ms in (0, 19, 21, 59, 61, 139, 141):
-        table.served_tokens[0], table.emitted_tokens[0] = served_ms * 10, 0
+        table.lost_tokens[0], table.emitted_tokens[0] = served_ms * 10, 0
         levels.append(mlfq.level_of(table, 0, view()))
     assert levels == [1, 1, 2, 2, 3, 3, 4]
-    table.served_tokens[0], table.emitted_tokens[0] = 151, 1  # 15 ms of prefill and an iteration of 20 ms
+    table.lost_tokens[0], table.emitted_tokens[0] = 151, 1  # 15 ms of prefill and an iteration of 20 ms
     assert mlfq.level_of(table, 0, view()) == 2
 
 
@@ -36,7 +36,7 @@ def test_mlfq_demotes_by_attained_service() -> None:
 def test_mlfq_never_promotes_by_service(seed: int) -> None:
     table, _ = live(seed)
     before = [mlfq.level_of(table, row, view()) for row in range(len(table))]
-    table.served_tokens += np.random.default_rng(seed).integers(0, 5000, len(table))
+    table.lost_tokens[:] += np.random.default_rng(seed).integers(0, 5000, len(table)).astype(np.int32)
     after = [mlfq.level_of(table, row, view()) for row in range(len(table))]
     assert all(b <= a for b, a in zip(before, after, strict=True))
 
@@ -65,12 +65,16 @@ def test_vtc_charges_and_lifts() -> None:
     vtc.charge(service, 0, 100, 0)
     vtc.charge(service, 1, 20, 30)
     assert service.tolist() == [100.0, 80.0, 0.0, 0.0]
-    vtc.lift(service, 2, np.array([0, 1, 2]))
-    assert service[2] == 80.0  # the least of the others; its own 0 does not count
-    vtc.lift(service, 0, np.array([1]))
+    waiting = requests(3, user=[0, 1, 2])
+    vtc.lift(service, 2, waiting, np.array([0, 1]))
+    assert service[2] == 80.0  # the least of those who wait
+    vtc.lift(service, 0, waiting, np.array([1]))
     assert service[0] == 100.0  # never lowered
-    vtc.lift(service, 3, np.zeros(0, np.int64))
-    assert service[3] == 0.0
+    vtc.lift(service, 3, waiting, np.zeros(0, np.int64))
+    assert service[3] == 0.0  # nobody waits
+    service[2] = 0.0
+    vtc.lift(service, 2, waiting, np.array([0, 2]))
+    assert service[2] == 0.0  # has one waiting already
 
 
 @given(seeds)

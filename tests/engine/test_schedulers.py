@@ -52,7 +52,7 @@ def test_seniority_follows_arrival_within_one(seed: int) -> None:
 
 
 def test_shared_quantities_written_out() -> None:
-    table = requests(prompt_tokens=100, served_tokens=130, computed_tokens=60, admitted_s=NOW_S - 4.0)
+    table = requests(prompt_tokens=100, lost_tokens=70, computed_tokens=60, admitted_s=NOW_S - 4.0)
     assert out_of_service_s(table, 0, view()) == 4.0
     spoken(table, 0, [NOW_S - 3.0, NOW_S - 1.0])
     seen = view(token_latency_s=0.5, resume_s_per_token=0.01)

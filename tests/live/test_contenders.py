@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused_before_anything_starts(runner) -> None:  #
         Contender("sarathi", "sarathi"),
         Contender("vtc", "vtc"),
         Contender("srpt", "srpt", lengths="hazard"),
-        Contender("own", "tests.parity.test_simulator_agrees.shortest_context"),
+        Contender("own", "tests.own_score.shortest_context"),
         Contender("pauses", "andes", {"pause_threshold_tokens": 2.0}),
     ],
     ids=lambda contender: contender.name,

@@ -86,12 +86,8 @@ VARIANTS = {
     "fcfs with vLLM's watermark": Contender("fcfs", "fcfs", {"kv_reserve": 0.1}),
     "plans kept": Contender("andes", "andes", {"planning_period_s": 0.1}),
     "small chunks": Contender("andes", "andes", {"prefill_tokens_per_step": 64.0, "kv_reserve": 0.05}),
-    "own score": Contender("own", "tests.parity.test_simulator_agrees.shortest_context"),
+    "own score": Contender("own", "tests.own_score.shortest_context"),
 }
-
-
-def shortest_context(requests: np.ndarray, now_s: float) -> np.ndarray:
-    return -(requests["prompt_tokens"] + requests["emitted_tokens"])
 
 
 @pytest.mark.slow
