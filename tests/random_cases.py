@@ -43,7 +43,10 @@ def any_knobs(rng: np.random.Generator) -> Knobs:
     drawn = {
         k.name: np.exp(rng.uniform(*np.log([k.low, k.high]))) if k.log else rng.uniform(k.low, k.high) for k in KNOBS
     }
-    return Knobs({k.name: min(max(drawn[k.name], k.low), k.high) for k in KNOBS if rng.random() < 0.5})
+    chosen = {k.name: min(max(drawn[k.name], k.low), k.high) for k in KNOBS if rng.random() < 0.5}
+    if rng.random() < 0.3:  # so low that the short responses here get that far ahead
+        chosen["pause_threshold_tokens"] = rng.uniform(1.0, 6.0)
+    return Knobs(chosen)
 
 
 def any_workload(rng: np.random.Generator, requests: int, block_tokens: int, longest_tokens: int) -> Workload:
@@ -79,7 +82,7 @@ def any_case(seed: int, scheduler: str | None = None, requests: int = 24) -> Cas
     """A case by its seed; memory is short, so that requests compete for it."""
     rng = np.random.default_rng(seed)
     size = int(rng.choice([7, 16, 32]))
-    tokens = int(rng.choice([300, 600, 1500]))
+    tokens = int(rng.choice([300, 600, 1500, 6000]))
     engine = EngineConfig(
         "random",
         SLOW if rng.random() < 0.25 else STEP_TIME,

@@ -120,6 +120,9 @@ def test_a_file_that_is_no_preset_is_refused(tmp_path) -> None:  # type: ignore[
 @pytest.mark.parametrize("path", sorted(Path(str(files("conf") / "engine")).glob("*.yaml")), ids=lambda path: path.stem)
 def test_engine_files_hold_the_memory_their_preset_has(path: Path) -> None:
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for base in settings.pop("defaults", []):  # as Hydra composes them: _self_ comes last
+        if base != "_self_":
+            settings = yaml.safe_load(path.with_name(f"{base}.yaml").read_text(encoding="utf-8")) | settings
     known = presets()[settings["step_time"]]["kv_tokens"]
     blocks, block = settings["kv_blocks"], settings["block_size_tokens"]
     assert known - 2 * block < blocks * block <= known  # vLLM keeps one block; the rest is rounding

@@ -138,6 +138,6 @@ def test_timelines_refuse_what_they_cannot_draw(busy, change, message):
 
 def test_looks_are_fixed_and_distinct():
     assert len({look.color for look in (*STYLES.values(), *SPARE)}) == len(STYLES) + len(SPARE)
-    assert style_of("Andes-tuned") == STYLES["tuned_andes"]
+    assert style_of("Tuned-Andes") == STYLES["tuned_andes"]
     assert style_of("learned:ppo-3") == STYLES["learned"]
     assert style_of("something else") in SPARE
