@@ -107,6 +107,7 @@ STATEMENTS: dict[str, Statement] = {
             Arm("uncontrolled", knobs=UNCONTROLLED),
             Arm("uncontrolled but refined", knobs={**UNCONTROLLED, "stall_price": 1.0}),
             Arm("default"),
+            Arm("default, waiting priced", knobs={"waiting_stall_price": 0.25}),
             FCFS,
         ),
         source="Andes' published log: arXiv summarisation .67 to .44 with 4.9 preemptions per request",
