@@ -104,7 +104,7 @@ def test_learned_and_told_lengths(lengths: str) -> None:
 
 def test_pauses_keep_the_kv_cache_in_both() -> None:
     """One strict reader for whom the full batch is too slow, among readers who are soon far ahead."""
-    workload = plain(6)
+    workload = plain(6).at_rate(4.0)  # nobody waits for long: else nobody is paused
     strict = np.arange(REQUESTS) % 10 == 0
     workload = replace(workload, latency_s=np.where(strict, 0.020, 0.25))
     contender = Contender("pauses", "andes", {"pause_threshold_tokens": 4.0})
