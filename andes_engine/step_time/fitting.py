@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from andes_engine.errors import AndesError
 from andes_engine.step_time.model import StepTime
