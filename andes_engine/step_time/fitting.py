@@ -209,6 +209,8 @@ def _from_corner(rows: FloatArray, on_floor: NDArray[np.bool_]) -> list[float]:
 
 def _relative_nnls(design: FloatArray, duration_s: FloatArray) -> list[float]:
     """Non-negative least squares on relative error: each row divided by its duration."""
+    from scipy.optimize import nnls  # half of what importing the simulator would take
+
     relative = design / duration_s[:, None]
     scale = np.abs(relative).max(axis=0)
     scale[scale == 0.0] = 1.0
