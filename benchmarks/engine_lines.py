@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import resource
 from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 import numpy as np
 
 from andes_engine import counters as ct
+from andes_engine.sim.reference import ReferenceEngine
 from andes_engine.sim.simulator import Simulator
 from benchmarks.lines import Goal, Line, Sample, Stopwatch
 from benchmarks.scenes import Recorded, Scene, record
@@ -73,7 +70,7 @@ def ratio_lines(scale: float = 1.0) -> list[Line]:
         recorded = record(scene.shorter(0.25 * scale))
         title = f"{scene.name}: skipping uneventful iterations / stepping through each"
         lines.append(Line(RATIOS, title, "times as fast", lambda recorded=recorded: _skip_ratio(recorded)))  # type: ignore[misc]
-    return lines + [rival_line(name, run, scale) for name, run in rivals().items()]
+    return [*lines, reference_line(scale)]
 
 
 def _skip_ratio(recorded: Recorded) -> Sample:
@@ -82,22 +79,8 @@ def _skip_ratio(recorded: Recorded) -> Sample:
     return Sample(skipping.value / stepping.value, facts)
 
 
-RIVALS: dict[str, tuple[str, str]] = {"readable reference engine": ("andes_engine.sim.reference", "simulate_reference")}
-"""Other engines in this project with the arguments of `simulate`: engine, workload, scheduler. Module and function."""
-
-
-@cache
-def rivals() -> dict[str, Callable[..., Any]]:
-    """Those of `RIVALS` that are there."""
-    found = {}
-    for name, (module, function) in RIVALS.items():
-        if importlib.util.find_spec(module) is not None:
-            found[name] = getattr(importlib.import_module(module), function)
-    return found
-
-
-def rival_line(name: str, run: Callable[..., Any], scale: float = 1.0) -> Line:
-    """How many times as fast the compiled engine drains the same requests."""
+def reference_line(scale: float = 1.0) -> Line:
+    """How many times as fast the compiled engine drains the same requests as the readable one."""
     recorded = record(FCFS_100.shorter(0.02 * scale))
     workload, engine = recorded.workload, recorded.scene.engine
 
@@ -107,10 +90,10 @@ def rival_line(name: str, run: Callable[..., Any], scale: float = 1.0) -> Line:
         with Stopwatch() as ours:
             simulator.advance(np.inf)
         with Stopwatch() as theirs:
-            run(engine, workload, "fcfs")
-        return Sample(theirs.wall_s / ours.wall_s, {"rival, s": theirs.wall_s, "compiled, s": ours.wall_s})
+            ReferenceEngine(engine, workload, "fcfs", recorded.knobs).advance(np.inf)
+        return Sample(theirs.wall_s / ours.wall_s, {"reference, s": theirs.wall_s, "compiled, s": ours.wall_s})
 
-    return Line(RATIOS, f"compiled engine / {name}", "times as fast", measure)
+    return Line(RATIOS, "compiled engine / readable reference engine", "times as fast", measure)
 
 
 def memory_lines(scale: float = 1.0) -> list[Line]:
