@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import llvmlite
+import llvmlite.binding as llvm
 import numba
 
-_CONSTANTS = ("knobs.py", "counters.py", "engine.py", "plan_memory.py", "schedulers/__init__.py")
+_CONSTANTS = ("knobs.py", "counters.py", "engine.py", "plan_memory.py", "schedulers/__init__.py", "native/entry.py")
 """Modules without compiled code whose values or types are compiled into others."""
 
 
@@ -29,12 +32,21 @@ def use_own_compile_cache() -> Path | None:
     return folder
 
 
+@cache
+def object_folder() -> Path:
+    """Where `andes_engine.native` keeps object code for this kind of processor; beside numba's own cache."""
+    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()} llvmlite {llvmlite.__version__}"
+    digest = hashlib.sha256(processor.encode()).hexdigest()[:12]
+    return Path(numba.config.CACHE_DIR) / f"native-{_source_hash()}-{digest}"
+
+
+@cache
 def _source_hash() -> str:
     package = Path(__file__).parent
     digest = hashlib.sha256()
     for source in sorted(package.rglob("*.py")):
         name, text = source.relative_to(package).as_posix(), source.read_bytes()
-        if b"@compiled" in text or name in _CONSTANTS:
+        if b"@compiled" in text or b"@native" in text or name in _CONSTANTS:
             digest.update(name.encode() + text)
     return digest.hexdigest()[:12]
 

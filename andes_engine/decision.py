@@ -27,23 +27,36 @@ from andes_engine.decision_buffers import (
     TOKEN_BUDGET,
     Decision,
     blocks_wanted,
+    empty_decision,
     missing_tokens,
 )
 from andes_engine.engine import EngineView
 from andes_engine.lengths import expected_remaining
+from andes_engine.native import native
 from andes_engine.pausing import pause_those_ahead
-from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S, PlanMemory
-from andes_engine.request import Requests, context_tokens
+from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S, PlanMemory, empty_memory
+from andes_engine.request import Requests, context_tokens, empty_requests
 from andes_engine.schedulers import ANDES_EXACT, AUTHORS_CODE, FCFS, SARATHI
 from andes_engine.schedulers.authors_code import plan_authors_code
 from andes_engine.schedulers.sarathi import TOKEN_BUDGET as SARATHI_TOKEN_BUDGET
-from andes_engine.step_time import step_seconds
+from andes_engine.step_time import STEP_TIME_SIZE, step_seconds
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+TABLE, RUNNING, WAITING, VIEW, SCHEDULER, KNOBS, STEP_TIME, MEMORY, PLAN = range(9)
+"""Places of the arguments of `decide`, for callers that keep most of them from call to call (`native.Arguments.put`)."""
 
-@compiled_into_caller
+
+def example() -> tuple[object, ...]:
+    """One value for each argument of `decide`, from which its compiled form takes their types."""
+    nobody = np.zeros(0, dtype=np.int64)
+    view = EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0)
+    vectors = np.zeros(kn.KNOB_COUNT), np.zeros(STEP_TIME_SIZE)
+    return empty_requests(1), nobody, nobody, view, FCFS, *vectors, empty_memory(1), empty_decision.py_func(1, 1)
+
+
+@native(example)
 def decide(
     table: Requests,
     running: IntArray,

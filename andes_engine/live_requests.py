@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.lengths import HAZARD, length_source, observe_censored, observe_finish
+from andes_engine.lengths import HAZARD, length_source
+from andes_engine.live_steps import learn_length, lift_user, take_tokens
 from andes_engine.live_users import UserNumbers
 from andes_engine.plan_memory import empty_memory
 from andes_engine.planner_config import PlannerConfig
-from andes_engine.request import RequestTable, deliver
+from andes_engine.request import RequestTable
 from andes_engine.schedulers import VTC, scheduler_id
-from andes_engine.schedulers.vtc import charge, lift
 from andes_engine.vllm.contract import RunningView, WaitingView
 
 IntArray = NDArray[np.int64]
@@ -73,7 +73,7 @@ class LiveRequests:
         if is_new:
             service[user] = 0.0
         if self._fair:
-            lift(service, user, self.table.rows, np.fromiter(self._waiting, np.int64, len(self._waiting)))
+            lift_user(service, user, self.table.rows, np.fromiter(self._waiting, np.int64, len(self._waiting)))
         return user
 
     def admitted(self, request_ids: Sequence[str], now_s: float) -> None:
@@ -84,15 +84,12 @@ class LiveRequests:
             self.table.rows.cached_tokens[row] = 0
             self._waiting.pop(row, None)
 
-    def emitted(self, request_id: str, tokens: int, now_s: float) -> None:
-        """Tokens of a request came out."""
-        row, rows = self.table.row(request_id), self.table.rows
-        if self._fair and tokens > 0:
-            prompt = rows.prompt_tokens[row] if rows.emitted_tokens[row] == 0 else 0
-            charge(self.memory.user_service, rows.user[row], prompt, tokens)
-        for _ in range(tokens):
-            deliver(rows, row, now_s)
-        self.counters[ct.DECODE_TOKENS] += tokens
+    def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
+        """Tokens came out, so many of each of these requests."""
+        rows = np.array([self.table.row(request_id) for request_id in tokens], dtype=np.int64)
+        counts = np.fromiter(tokens.values(), np.int64, len(tokens))
+        take_tokens(self.table.rows, rows, counts, now_s, int(self._fair), self.memory.user_service)
+        self.counters[ct.DECODE_TOKENS] += counts.sum()
 
     def preempted(self, request_id: str) -> None:
         """A request lost its KV cache, planned or not."""
@@ -110,8 +107,8 @@ class LiveRequests:
             return
         row, rows = self.table.row(request_id), self.table.rows
         if self.memory.length_kind[0] == HAZARD:
-            learn = observe_finish if finished and rows.emitted_tokens[row] > 0 else observe_censored
-            learn(self.memory.hazard, rows.prompt_tokens[row], rows.emitted_tokens[row])
+            emitted = int(rows.emitted_tokens[row])
+            learn_length(self.memory.hazard, int(rows.prompt_tokens[row]), emitted, int(finished and emitted > 0))
         self._drop(request_id)
         self.counters[ct.FINISHED] += 1
         self.counters[ct.ABORTED] += not finished

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.compile_cache import compiled, compiled_allocating
+from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import blocks_wanted, missing_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests, context_tokens, next_due_s, qoe_so_far
@@ -67,7 +67,7 @@ FEATURES: tuple[Feature, ...] = (
 OBSERVATION_SIZE = len(FEATURES)
 
 
-@compiled_allocating
+@compiled
 def observe(
     table: Requests,
     running: IntArray,
@@ -97,14 +97,13 @@ def observe(
     out[2] = 1.0 - view.free_blocks / view.kv_blocks
     out[13] = 1.0
     if r + w > 0:
-        blocks = np.zeros(2)
         _observe_group(table, running, view.now_s, out, 4, 5, 6, -1)
         _observe_group(table, waiting, view.now_s, out, 7, 8, -1, 9)
-        _observe_live(table, running, waiting, view, blocks, out)
+        running_blocks, waiting_blocks = _observe_live(table, running, waiting, view, out)
         _observe_load(table, running, waiting, view, step_time, recent, elapsed_s, out)
-        out[3] = np.log1p((blocks[0] + blocks[1]) / view.kv_blocks)
+        out[3] = np.log1p((running_blocks + waiting_blocks) / view.kv_blocks)
         if r > 0 and w > 0:
-            out[11] = np.log2((blocks[1] / w) / (blocks[0] / r)) / 4.0
+            out[11] = np.log2((waiting_blocks / w) / (running_blocks / r)) / 4.0
     _observe_recent(recent, elapsed_s, out)
     for index in range(len(out)):
         out[index] = min(max(out[index], -BOUND), BOUND)
@@ -138,19 +137,17 @@ def _observe_group(
 
 @compiled
 def _observe_live(
-    table: Requests,
-    running: IntArray,
-    waiting: IntArray,
-    view: EngineView,
-    blocks: FloatArray,
-    out: NDArray[np.float32],
-) -> None:
-    """Means over all live requests; leaves the blocks wanted by running and waiting ones in `blocks`."""
+    table: Requests, running: IntArray, waiting: IntArray, view: EngineView, out: NDArray[np.float32]
+) -> tuple[int, int]:
+    """Means over all live requests; returns the blocks wanted by running and by waiting ones."""
+    blocks, running_blocks = 0, 0
     share = 1.0 / (len(running) + len(waiting))
     lag_s, qoe, preempted, oldest_s = 0.0, 0.0, 0.0, 0.0
     for group, rows in enumerate((running, waiting)):
         for row in rows:
-            blocks[group] += blocks_wanted(table, row, view)
+            blocks += blocks_wanted(table, row, view)
+            if group == 0:
+                running_blocks = blocks
             lag_s += share * max(table.lateness_s[row], 0.0)
             qoe += share * qoe_so_far(table, row)
             preempted += share * (table.preemptions[row] > 0)
@@ -160,6 +157,7 @@ def _observe_live(
     out[12] = np.log1p(lag_s) / 5.0
     out[13] = qoe
     out[14] = preempted
+    return running_blocks, blocks - running_blocks
 
 
 @compiled

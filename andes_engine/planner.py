@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.decision import decide
+from andes_engine.decision import KNOBS as KNOB_VECTOR
+from andes_engine.decision import MEMORY, PLAN, RUNNING, TABLE, VIEW, WAITING, decide
 from andes_engine.decision_buffers import (
     GATED,
     N_ADMIT,
@@ -29,7 +30,9 @@ from andes_engine.decision_buffers import (
 from andes_engine.engine import EngineView
 from andes_engine.knobs import Knobs
 from andes_engine.live_requests import LiveRequests
-from andes_engine.observation import OBSERVATION_SIZE, observe
+from andes_engine.live_steps import LIVE_FUNCTIONS, observe_live
+from andes_engine.native import Arguments
+from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.plan_memory import widened
 from andes_engine.planner_config import PlannerConfig
 from andes_engine.policy.guard import GuardedPolicy
@@ -85,8 +88,8 @@ class Planner:
         model = config.step_time if isinstance(config.step_time, StepTime) else preset(config.step_time)
         self._step_time = model.vector
         self._requests = LiveRequests(config, length_hints)
-        # not the compiled form: numba hands a named tuple back to Python through an in-memory pickle of its class
         self._decision: Decision = empty_decision.py_func(shape.max_num_seqs, 256)
+        self._arguments = self._first_arguments()
         self._observation = np.zeros(OBSERVATION_SIZE, dtype=np.float32)
         self._observed_at_s: float | None = None
         self._observed_counters = self.counters.copy()
@@ -121,9 +124,9 @@ class Planner:
         """Waiting requests have joined the running ones in the iteration that begins now."""
         self._requests.admitted(request_ids, now_s)
 
-    def emitted(self, request_id: str, tokens: int, now_s: float) -> None:
-        """Tokens of a request came out."""
-        self._requests.emitted(request_id, tokens, now_s)
+    def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
+        """Tokens came out, so many of each of these requests."""
+        self._requests.emitted(tokens, now_s)
 
     def preempted(self, request_id: str, now_s: float) -> None:
         """A request lost its KV cache, planned or not."""
@@ -158,8 +161,10 @@ class Planner:
         return self._to_plan(running_rows)
 
     def _decide(self, running: IntArray, waiting: IntArray, view: EngineView) -> None:
-        state = self._requests.memory, self._decision
-        decide(self._table.rows, running, waiting, view, self._scheduler, self.knobs, self._step_time, *state)
+        arguments = self._arguments
+        for place, value in ((RUNNING, running), (WAITING, waiting), (VIEW, view), (KNOB_VECTOR, self.knobs)):
+            arguments.put(place, value)
+        decide.run(arguments)
 
     def observe_engine(
         self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free_blocks: int
@@ -172,13 +177,20 @@ class Planner:
         """Observation at a decision, from what has happened since the last one."""
         elapsed_s = 0.0 if self._observed_at_s is None else now_s - self._observed_at_s
         recent = self.counters - self._observed_counters
-        observe(self._table.rows, running, waiting, view, self._step_time, recent, elapsed_s, self._observation)
+        engine = self._table.rows, running, waiting, view, self._step_time
+        observe_live(*engine, recent, elapsed_s, self._observation)
         self._observed_at_s, self._observed_counters = now_s, self.counters.copy()
         return self._observation.copy()
 
     def _take_knobs(self, now_s: float, running: IntArray, waiting: IntArray, view: EngineView) -> None:
         if self.knob_source is not None and self.knob_source.due(now_s):
             self.knobs = self.knob_source.decide(now_s, self.observation(now_s, running, waiting, view))
+
+    def _first_arguments(self) -> Arguments:
+        nobody = np.zeros(0, dtype=np.int64)
+        view = self._view(0.0, self.shape.kv_blocks)
+        settings = self._scheduler, self.knobs, self._step_time, self._requests.memory
+        return decide.arguments(self._table.rows, nobody, nobody, view, *settings, self._decision)
 
     def _view(self, now_s: float, free_blocks: int) -> EngineView:
         shape = self.shape
@@ -199,6 +211,9 @@ class Planner:
             self._requests.memory = widened(self._requests.memory, len(self._table.rows))
         if live > len(self._decision.admit):
             self._decision = empty_decision.py_func(self.shape.max_num_seqs, 2 * live)
+        for place, value in ((TABLE, self._table.rows), (MEMORY, self._requests.memory), (PLAN, self._decision)):
+            if self._arguments.at(place) is not value:
+                self._arguments.put(place, value)
 
     def _to_plan(self, running: IntArray) -> Plan:
         decision, name = self._decision, self._table.name
@@ -218,16 +233,9 @@ class Planner:
         )
 
     def _warm_up(self) -> None:
-        """Compile (or load) the compiled code now, not at the first request."""
-        nobody = np.zeros(0, dtype=np.int64)
-        view = self._view(0.0, self.shape.kv_blocks)
-        self._decide(nobody, nobody, view)
-        recent = np.zeros_like(self.counters)
-        observe(self._table.rows, nobody, nobody, view, self._step_time, recent, 0.0, self._observation)
-        rehearsal = LiveRequests(self.config)
-        rehearsal.add("warm-up", 0.0, 1, None)
-        rehearsal.emitted("warm-up", 1, 0.0)
-        rehearsal.remove("warm-up", finished=True)
+        """Load (or compile) the compiled code now, not at the first request."""
+        for function in LIVE_FUNCTIONS:
+            _ = function.address
 
 
 def _configured_policy(config: PlannerConfig) -> GuardedPolicy | None:

@@ -7,12 +7,15 @@ from collections.abc import Callable
 import numpy as np
 
 from andes_engine.batch_choice import batch_limit
+from andes_engine.decision import decide
 from andes_engine.report.greedy_gap import GreedyGaps, KnapsackInstance, greedy_gaps
 from andes_engine.schedulers import ANDES, AUTHORS_CODE
+from andes_engine.sim.state import L_SCHEDULER
 from benchmarks.authors_decision import Solver, sequence_groups
 from benchmarks.lines import Goal, Line, Sample, Stopwatch
 from benchmarks.recorded_states import (
     States,
+    arguments_for,
     decide_from_python,
     decide_on_all,
     empty_plan,
@@ -56,13 +59,16 @@ def decision_lines(scale: float = 1.0) -> list[Line]:
 
 def compiled_loop(states: States, cold: bool, timings: int, scheduler: int = ANDES) -> Callable[[], Sample]:
     """Measure decisions in a compiled loop, as the median of several short timings; compiles it first."""
-    decide_on_all(states.engines, states.ranking, scheduler, cold, 1)
+    states.engines.limits[:, L_SCHEDULER] = scheduler
+    words = decide.call_words()
+    decide_on_all(states.engines, states.ranking, words, cold, 1)
 
     def measure() -> Sample:
+        states.engines.limits[:, L_SCHEDULER] = scheduler
         taken_s, plans, count = [], 0, _PASSES_PER_TIMING * len(states.ranking)
         for _ in range(timings):
             with Stopwatch() as watch:
-                plans += decide_on_all(states.engines, states.ranking, scheduler, cold, _PASSES_PER_TIMING)
+                plans += decide_on_all(states.engines, states.ranking, words, cold, _PASSES_PER_TIMING)
             taken_s.append(watch.wall_s / count)
         facts = {"mean live": mean_live(states), "plans per decision": plans / (timings * count)}
         return Sample(1e6 * float(np.median(taken_s)), facts)
@@ -72,14 +78,12 @@ def compiled_loop(states: States, cold: bool, timings: int, scheduler: int = AND
 
 def _called(states: States) -> Callable[[], Sample]:
     plan = empty_plan(states)
-    decide_from_python(prepared(states, 0), ANDES, plan)
 
     def measure() -> Sample:
-        taken_s = [
-            decide_from_python(prepared(states, index), ANDES, plan)
-            for _ in range(5)
-            for index in range(len(states[1]))
-        ]
+        taken_s = []
+        for index in 5 * list(range(len(states.ranking))):
+            state = prepared(states, index)
+            taken_s.append(decide_from_python(state, arguments_for(state, ANDES, plan)))
         return Sample(1e6 * float(np.median(taken_s)), {"mean live": mean_live(states)})
 
     return measure
@@ -117,7 +121,7 @@ def packing_instances(scene: Scene, count: int) -> list[KnapsackInstance]:
     plan, instances = empty_plan(states), []
     for index in range(count):
         state = prepared(states, index)
-        decide_from_python(state, ANDES, plan)
+        decide_from_python(state, arguments_for(state, ANDES, plan))
         n = len(state.running) + len(state.waiting)
         limit = min(batch_limit.py_func(state.view, state.engine.knobs), n)
         buffers = plan.gain[:n].copy(), plan.weight_blocks[:n].copy()

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from andes_engine import counters as ct
 from andes_engine.compile_cache import compiled_allocating
-from andes_engine.decision import decide
+from andes_engine.decision import RUNNING, VIEW, WAITING, decide
 from andes_engine.decision_buffers import GATED, Decision, empty_decision
 from andes_engine.engine import EngineView
+from andes_engine.native import Arguments
 from andes_engine.plan_memory import ITERATION, NEXT_PLAN_S
 from andes_engine.sim import state as st
 from andes_engine.sim.lifecycle import ready
-from andes_engine.sim.state import Engines, allocate, one, part_of, view_of
+from andes_engine.sim.state import Engines, allocate, one, part_of
+from andes_engine.sim.step import decide_for
 from benchmarks.scenes import Recorded
 
 IntArray = NDArray[np.int64]
@@ -63,13 +65,13 @@ def mean_live(states: States) -> float:
 
 
 @compiled_allocating
-def decide_on_all(engines: Engines, ranking: IntArray, scheduler: int, cold: bool, passes: int) -> int:
-    """Decide on each state, over and over, as `sim.step.step` does; returns how many shut the gate.
+def decide_on_all(engines: Engines, ranking: IntArray, words: IntArray, cold: bool, passes: int) -> int:
+    """Decide on each state, over and over, as the simulator does; returns how many shut the gate.
 
     Args:
         engines: The states.
         ranking: What each one's last plan had ranked; put back before every decision.
-        scheduler: Who decides.
+        words: `decide.call_words()`, written to.
         cold: Forget that order instead, so that everything is sorted anew.
         passes: How often.
     """
@@ -84,17 +86,7 @@ def decide_on_all(engines: Engines, ranking: IntArray, scheduler: int, cold: boo
             engine.memory.ranking[0] = known
             for place in range(1, 1 + known):
                 engine.memory.ranking[place] = ranking[index, place]
-            decide(
-                engine.table,
-                engine.running[: engine.registers[st.R_RUNNING]],
-                engine.waiting[: engine.registers[st.R_WAITING]],
-                view_of(engine),
-                scheduler,
-                engine.knobs,
-                engine.step_time,
-                engine.memory,
-                plan,
-            )
+            decide_for(engine, plan, words)
             plans += plan.head[GATED]
     return plans
 
@@ -121,22 +113,22 @@ def prepared(states: States, index: int) -> Prepared:
     return Prepared(engine, view, running, waiting)
 
 
-def decide_from_python(state: Prepared, scheduler: int, plan: Decision) -> float:
+def decide_from_python(state: Prepared, arguments: Arguments) -> float:
     """One call as the vLLM planner makes it; returns the seconds it took."""
-    engine = state.engine
     started_s = perf_counter()
-    decide(
-        engine.table,
-        state.running,
-        state.waiting,
-        state.view,
-        scheduler,
-        engine.knobs,
-        engine.step_time,
-        engine.memory,
-        plan,
-    )
+    arguments.put(RUNNING, state.running)
+    arguments.put(WAITING, state.waiting)
+    arguments.put(VIEW, state.view)
+    decide.run(arguments)
     return perf_counter() - started_s
+
+
+def arguments_for(state: Prepared, scheduler: int, plan: Decision) -> Arguments:
+    """Arguments of a decision on this state."""
+    engine = state.engine
+    rows = state.running, state.waiting
+    settings = scheduler, engine.knobs, engine.step_time, engine.memory
+    return decide.arguments(engine.table, *rows, state.view, *settings, plan)
 
 
 def empty_plan(states: States) -> Decision:

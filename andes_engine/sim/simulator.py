@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
+from andes_engine.decision import decide
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import CapacityError
 from andes_engine.knobs import Knobs
@@ -19,10 +20,10 @@ from andes_engine.schedulers import OWN, scheduler_id
 from andes_engine.sim import state as st
 from andes_engine.sim.loading import load_lengths, load_requests
 from andes_engine.sim.observing import observe_all
-from andes_engine.sim.own_loop import OwnLoop
 from andes_engine.sim.potential import best_case_qoe_of, potentials_of
 from andes_engine.sim.state import Engines, allocate, limits_of, part_of
 from andes_engine.sim.step import advance_all
+from andes_engine.sim.step_loop import StepLoop
 from andes_engine.workload import Workload
 
 FloatArray = NDArray[np.float64]
@@ -56,9 +57,10 @@ class Simulator:
         self.configs = list(engines)
         self.engines: Engines = allocate(self.configs, max_requests, token_log, users)
         self._every_step = every_step
+        self._decide = decide.call_words()
         self._parts = _parts(len(self.configs), threads)
         self._pool = ThreadPoolExecutor(threads) if len(self._parts) > 1 else None
-        self._own: dict[int, OwnLoop] = {}
+        self._own: dict[int, StepLoop] = {}
         self._workloads: list[Workload | None] = [None] * len(self.configs)
         self._observed_counters = np.zeros_like(self.engines.counters)
         self._observed_s = np.zeros(len(self.configs))
@@ -125,7 +127,7 @@ class Simulator:
         mine.knobs[:] = knobs.vector
         self._own.pop(index, None)
         if mine.limits[st.L_SCHEDULER] == OWN:
-            self._own[index] = OwnLoop(self.of(index), scheduler)
+            self._own[index] = StepLoop(self._slice(slice(index, index + 1)), scheduler)
         self._observed_counters[index], self._observed_s[index] = 0, 0.0
         self._workloads[index] = workload
 
@@ -158,10 +160,11 @@ class Simulator:
             loop.advance(until[index])
             until[index] = -np.inf
         if self._pool is None:
-            advance_all(self.engines, until, self._every_step)
+            advance_all(self.engines, until, self._every_step, self._decide)
             return
         runs = [
-            self._pool.submit(advance_all, self._slice(part), until[part], self._every_step) for part in self._parts
+            self._pool.submit(advance_all, self._slice(part), until[part], self._every_step, self._decide)
+            for part in self._parts
         ]
         for run in runs:
             run.result()

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from andes_engine import counters as ct
 from andes_engine.compile_cache import compiled, compiled_allocating, compiled_into_caller
-from andes_engine.decision import decide
 from andes_engine.decision_buffers import (
     GATED,
     N_ADMIT,
@@ -26,6 +25,7 @@ from andes_engine.decision_buffers import (
     Decision,
     empty_decision,
 )
+from andes_engine.native.entry import call
 from andes_engine.request import context_tokens, deliver
 from andes_engine.schedulers import SARATHI, VTC
 from andes_engine.sim import state as st
@@ -46,18 +46,20 @@ _LARGEST_BLOCK = 1024
 
 
 @compiled_allocating
-def advance_all(engines: Engines, until_s: FloatArray, every_step: bool) -> None:
+def advance_all(engines: Engines, until_s: FloatArray, every_step: bool, decide: IntArray) -> None:
     """Run every engine until its time in `until_s` (shape (engines,)), or until it has drained.
 
-    With `every_step` no iteration is skipped over: the same outcome, slower, for tests and benchmarks.
+    With `every_step` no iteration is skipped over: the same outcome, slower, for tests and benchmarks. `decide` is
+    ``decision.decide.call_words()``; only read, so threads may share it.
     """
+    words = decide.copy()
     plan = empty_decision(engines.running.shape[1], engines.waiting.shape[1])
     scheduled = np.zeros(engines.running.shape[1], dtype=np.int64)
     load = np.zeros(LOAD_SIZE, dtype=np.int64)
     times_s = np.zeros(0 if every_step else _RUN_LENGTH)
     phases = np.zeros(_LARGEST_BLOCK, dtype=np.int64)
     for index in range(engines.now_s.shape[0]):
-        _advance(one(engines, index), until_s[index], plan, scheduled, load, times_s, phases)
+        _advance(one(engines, index), until_s[index], plan, scheduled, load, times_s, phases, words)
 
 
 @compiled
@@ -69,29 +71,19 @@ def _advance(
     load: IntArray,
     times_s: FloatArray,
     phases: IntArray,
+    words: IntArray,
 ) -> None:
     while ready(engine, until_s):
         if fast_forward(engine, until_s, times_s, phases) == 0:
-            step(engine, plan, scheduled, load)
+            _step(engine, plan, scheduled, load, words)
 
 
 @compiled_into_caller
-def step(engine: Engines, plan: Decision, scheduled: IntArray, load: IntArray) -> None:
+def _step(engine: Engines, plan: Decision, scheduled: IntArray, load: IntArray, words: IntArray) -> None:
     """One iteration: decide, apply, schedule, let its time pass, deliver its tokens."""
-    scheduler = engine.limits[st.L_SCHEDULER]
-    if engine.limits[st.L_PREFIX_CACHING] != 0 and scheduler > SARATHI:
+    if engine.limits[st.L_PREFIX_CACHING] != 0 and engine.limits[st.L_SCHEDULER] > SARATHI:
         note_cached(engine)
-    decide(
-        engine.table,
-        engine.running[: engine.registers[st.R_RUNNING]],
-        engine.waiting[: engine.registers[st.R_WAITING]],
-        view_of(engine),
-        scheduler,
-        engine.knobs,
-        engine.step_time,
-        engine.memory,
-        plan,
-    )
+    decide_for(engine, plan, words)
     engine.counters[ct.DECISIONS] += plan.head[PLANNED]
     engine.counters[ct.PAUSES] += plan.head[N_PAUSED]
     _apply(engine, plan)
@@ -100,6 +92,17 @@ def step(engine: Engines, plan: Decision, scheduled: IntArray, load: IntArray) -
     if not emergency:
         _schedule_waiting(engine, plan, budget, scheduled, load)
     _execute(engine, scheduled, load)
+
+
+@compiled
+def decide_for(engine: Engines, plan: Decision, words: IntArray) -> None:
+    """Ask the scheduling core about the coming iteration; `words` is a copy of ``decision.decide.call_words()`` to write to."""
+    running = engine.running[: engine.registers[st.R_RUNNING]]
+    waiting = engine.waiting[: engine.registers[st.R_WAITING]]
+    scheduler = engine.limits[st.L_SCHEDULER]
+    state = (engine.table, running, waiting, view_of(engine), scheduler)
+    if call(words, (*state, engine.knobs, engine.step_time, engine.memory, plan)) == 0:
+        raise RuntimeError("the scheduling core failed; its own message is on stderr")
 
 
 @compiled_into_caller

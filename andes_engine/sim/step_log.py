@@ -6,16 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from andes_engine.decision_buffers import empty_decision
 from andes_engine.engine import EngineConfig
 from andes_engine.knobs import Knobs
 from andes_engine.schedulers import OWN
-from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.sim import state as st
-from andes_engine.sim.lifecycle import ready
-from andes_engine.sim.load import LOAD_SIZE
 from andes_engine.sim.simulator import DRAIN, Simulator
-from andes_engine.sim.step import step
+from andes_engine.sim.step_loop import StepLoop
 from andes_engine.workload import Workload
 
 
@@ -42,17 +38,12 @@ def simulated_steps(
     simulator = Simulator([engine], len(workload), int(workload.output_tokens.sum()), int(workload.user.max()) + 1)
     simulator.reset(0, workload, scheduler, knobs or Knobs(), lengths)
     mine, steps = simulator.of(0), []
-    score = load_score(scheduler) if mine.limits[st.L_SCHEDULER] == OWN else None
-    plan = empty_decision.py_func(mine.running.shape[0], mine.waiting.shape[0])
-    scheduled, load = np.zeros(mine.running.shape[0], dtype=np.int64), np.zeros(LOAD_SIZE, dtype=np.int64)
-    table, registers = mine.table, mine.registers
-    while ready(mine, DRAIN):
-        if score is not None:
-            live = [mine.running[: registers[st.R_RUNNING]], mine.waiting[: registers[st.R_WAITING]]]
-            score_live(score, scheduler, table, np.concatenate(live), float(mine.now_s[0]))
+    loop = StepLoop(simulator.engines, scheduler if mine.limits[st.L_SCHEDULER] == OWN else None)
+    table = mine.table
+    while loop.ready(DRAIN):
         start_s, preemptions = float(mine.now_s[0]), table["preemptions"].copy()
         computed = table["computed_tokens"].copy()
-        step(mine, plan, scheduled, load)
+        loop.step()
         lost = np.flatnonzero(table["preemptions"] != preemptions)
         moved = np.flatnonzero(table["computed_tokens"] > np.where(table["preemptions"] != preemptions, 0, computed))
         after = tuple((int(row), int(table["computed_tokens"][row])) for row in moved)

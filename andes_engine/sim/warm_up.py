@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from andes_engine.engine import EngineConfig
 from andes_engine.knobs import Knobs
+from andes_engine.live_steps import LIVE_FUNCTIONS
 from andes_engine.sim.simulator import DRAIN, Simulator
 from andes_engine.step_time import preset
 from andes_engine.workload import Workload
@@ -21,8 +22,10 @@ def first_come(requests: NDArray[Any], now_s: float) -> NDArray[np.float64]:
 
 
 def warm_up() -> float:
-    """Run each compiled function once, those that only Python calls for a user's own scheduler as well; returns the seconds."""
+    """Run each compiled function of the simulator once and load those of a live engine; returns the seconds."""
     started_s = time.monotonic()
+    for function in LIVE_FUNCTIONS:
+        _ = function.address
     engine = EngineConfig("warm-up", preset("a100_llama3_8b"), kv_blocks=16)
     ones = np.ones(8)
     lengths = np.full(8, 50)

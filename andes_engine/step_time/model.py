@@ -73,7 +73,7 @@ class StepTime:
 
     @property
     def vector(self) -> FloatArray:
-        """The coefficients as `step_seconds` reads them, host time included. Shape (12,).
+        """The coefficients as `step_seconds` reads them, host time included. Shape (STEP_TIME_SIZE,).
 
         ``[a, b, c, a', g, b', c', e, x, f0, f1, f2]``; the first three are the whole of the decode-only regime.
         """
@@ -95,6 +95,10 @@ class StepTime:
         return float(
             step_seconds(self.vector, prefill_tokens, decode_seqs, context_tokens, sum_sq_prefill, prefill_context)
         )
+
+
+STEP_TIME_SIZE = 12
+"""Length of `StepTime.vector`."""
 
 
 @compiled

@@ -239,7 +239,7 @@ def make_llvmlite_scannable() -> None:
     as a `vllm.general_plugins` entry point.
     """
     try:
-        from llvmlite.binding import ffi  # type: ignore[import-untyped]
+        from llvmlite.binding import ffi
     except ImportError:
         return
     table = getattr(ffi.lib, "_fntab", None)

@@ -72,8 +72,8 @@ class PlannerLike(Protocol):
     def admitted(self, request_ids: Sequence[str], now_s: float) -> None:
         """Waiting requests have joined the running ones in the step that begins now."""
 
-    def emitted(self, request_id: str, tokens: int, now_s: float) -> None:
-        """Tokens of a request came out."""
+    def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
+        """Tokens came out, so many of each of these requests."""
 
     def preempted(self, request_id: str, now_s: float) -> None:
         """A request lost its KV cache, planned or not."""

@@ -161,10 +161,14 @@ class PlanningMixin(_MixedInto):
 
     def _report(self, planner: PlannerLike, scheduler_output: Any, outputs: Mapping[int, Any]) -> None:
         now_s = self.clock()
-        for client_outputs in outputs.values():
-            for output in client_outputs.outputs:
-                if output.new_token_ids:
-                    planner.emitted(output.request_id, len(output.new_token_ids), now_s)
+        tokens = {
+            output.request_id: len(output.new_token_ids)
+            for client_outputs in outputs.values()
+            for output in client_outputs.outputs
+            if output.new_token_ids
+        }
+        if tokens:
+            planner.emitted(tokens, now_s)
         step_done = getattr(planner, "step_done", None)
         if step_done is not None and scheduler_output.total_num_scheduled_tokens > 0:
             step_done(now_s, *step_load(scheduler_output))

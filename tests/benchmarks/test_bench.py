@@ -17,7 +17,7 @@ from benchmarks.bench_report import Machine, markdown, number, table
 from benchmarks.decision_lines import compiled_loop, packing_instances
 from benchmarks.engine_lines import window_speed
 from benchmarks.lines import Goal, Line, Result, Sample, run_in_turns
-from benchmarks.recorded_states import decide_from_python, empty_plan, prepared, record_states
+from benchmarks.recorded_states import arguments_for, decide_from_python, empty_plan, prepared, record_states
 from benchmarks.scenes import Recorded, Scene, record
 from benchmarks.start_lines import in_fresh_process
 
@@ -102,7 +102,8 @@ def test_a_decision_repeated_on_a_state_is_the_same(recorded: Recorded):
     plan = empty_plan(states)
     heads = []
     for _ in range(2):
-        decide_from_python(prepared(states, 0), 2, plan)
+        state = prepared(states, 0)
+        decide_from_python(state, arguments_for(state, 2, plan))
         heads.append((plan.head.copy(), plan.order.copy()))
     np.testing.assert_array_equal(heads[0][0], heads[1][0])
     np.testing.assert_array_equal(heads[0][1], heads[1][1])

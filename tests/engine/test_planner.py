@@ -29,7 +29,7 @@ def test_open_gate_while_everything_fits() -> None:
 def test_a_newcomer_takes_the_place_of_a_request_far_ahead_of_its_reader() -> None:
     planner = make_planner()
     planner.add("rich", 0.0, 560, {"qoe_ttft": 1.0, "qoe_tds": 5.0})
-    planner.emitted("rich", 60, 0.5)
+    planner.emitted({"rich": 60}, 0.5)
     planner.add("new", 1.0, 200, {"qoe_ttft": 1.0, "qoe_tds": 5.0})
     plan = planner.plan(2.5, [RunningView("rich", 619, 39, True)], [WaitingView("new", True)], 1)
     assert plan.preempt == ["rich"]
@@ -58,7 +58,7 @@ def test_events_are_counted_and_rows_come_back() -> None:
     planner = make_planner()
     for number in range(300):  # more than the table starts with
         planner.add(str(number), 0.0, 10, None)
-    planner.emitted("7", 3, 1.0)
+    planner.emitted({"7": 3}, 1.0)
     planner.preempted("7", 1.1)
     for number in range(300):
         planner.remove(str(number))
@@ -99,7 +99,7 @@ def test_who_is_far_ahead_skips_iterations_that_are_too_slow() -> None:
     for name, tokens in (("ahead", 40), ("behind", 1)):
         planner.add(name, 0.0, 100, {"qoe_ttft": 1.0, "qoe_tds": 100.0})
         planner.admitted([name], 0.1)
-        planner.emitted(name, tokens, 0.2)
+        planner.emitted({name: tokens}, 0.2)
     running = [RunningView("ahead", 139, 9, True), RunningView("behind", 100, 7, True)]
     assert planner.plan(0.3, running, [], 20).pause == ["ahead"]
     assert planner.counters[ct.PAUSES] == 1
@@ -142,7 +142,7 @@ def test_users_are_charged_and_a_user_who_comes_back_has_no_credit() -> None:
     planner = make_planner(scheduler="vtc")
     planner.add("greedy-1", 0.0, 100, {"qoe_user": "greedy"})
     planner.admitted(["greedy-1"], 0.0)
-    planner.emitted("greedy-1", 3, 0.5)
+    planner.emitted({"greedy-1": 3}, 0.5)
     service = planner._requests.memory.user_service
     assert service[row_of(planner, "greedy-1").user] == 100 + 2 * 3
     planner.add("greedy-2", 0.6, 100, {"qoe_user": "greedy"})
@@ -155,7 +155,7 @@ def test_lengths_are_learned_from_what_finished_and_what_was_cut_off() -> None:
         planner = make_planner(scheduler="srpt", lengths="hazard")
         for number in range(64):
             planner.add(str(number), 0.0, 100, None)
-            planner.emitted(str(number), 10, 1.0)
+            planner.emitted({str(number): 10}, 1.0)
             planner.remove(str(number), finished)
         planner.add("next", 2.0, 100, None)
         planner.plan(2.0, [], [WaitingView("next", True)], 40)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -30,8 +30,9 @@ class SilentPlanner:
     def add(self, request_id: str, arrival_s: float, prompt_tokens: int, extra_args: object) -> None:
         self.known[request_id] = 0
 
-    def emitted(self, request_id: str, tokens: int, now_s: float) -> None:
-        self.known[request_id] += tokens
+    def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
+        for request_id, count in tokens.items():
+            self.known[request_id] += count
 
     def preempted(self, request_id: str, now_s: float) -> None:
         self.preemptions += 1

@@ -1,0 +1,70 @@
+"""What a live engine does to its request table between decisions: one native call for all requests of an iteration."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine.counters import COUNTER_COUNT
+from andes_engine.decision import decide
+from andes_engine.engine import EngineView
+from andes_engine.lengths import hazard_state, observe_censored, observe_finish
+from andes_engine.native import NativeFunction, native
+from andes_engine.observation import OBSERVATION_SIZE, observe
+from andes_engine.request import Requests, deliver, empty_requests
+from andes_engine.schedulers.vtc import charge, lift
+from andes_engine.step_time import STEP_TIME_SIZE
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_NOBODY = np.zeros(0, dtype=np.int64)
+
+
+@native(lambda: (empty_requests(1), _NOBODY, _NOBODY, 0.0, 0, np.zeros(1)))
+def take_tokens(
+    table: Requests, rows: IntArray, tokens: IntArray, now_s: float, charged: int, user_service: FloatArray
+) -> None:
+    """Account the tokens that came out of an iteration.
+
+    Args:
+        table: Live requests.
+        rows: Who got tokens. Shape (n,).
+        tokens: How many each. Shape (n,).
+        now_s: When, s.
+        charged: Whether users are charged for them, and for the prompt at the first (`vtc`): 0 or 1.
+        user_service: Counters of the users. Shape (users,).
+    """
+    for place in range(len(rows)):
+        row = rows[place]
+        if charged != 0:
+            prompt = table.prompt_tokens[row] if table.emitted_tokens[row] == 0 else 0
+            charge(user_service, table.user[row], prompt, tokens[place])
+        for _ in range(tokens[place]):
+            deliver(table, row, now_s)
+
+
+@native(lambda: (hazard_state(), 0, 0, 0))
+def learn_length(hazard: FloatArray, prompt_tokens: int, emitted_tokens: int, ended: int) -> None:
+    """Learn from a request that has left: at its end, or (`ended` 0) before it."""
+    if ended != 0:
+        observe_finish(hazard, prompt_tokens, emitted_tokens)
+    else:
+        observe_censored(hazard, prompt_tokens, emitted_tokens)
+
+
+lift_user = NativeFunction(lift, lambda: (np.zeros(1), 0, empty_requests(1), _NOBODY))
+"""`schedulers.vtc.lift` for a live engine."""
+
+
+def _observed() -> tuple[object, ...]:
+    view = EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0)
+    recent, out = np.zeros(COUNTER_COUNT, dtype=np.int64), np.zeros(OBSERVATION_SIZE, dtype=np.float32)
+    return empty_requests(1), _NOBODY, _NOBODY, view, np.zeros(STEP_TIME_SIZE), recent, 0.0, out
+
+
+observe_live = NativeFunction(observe, _observed)
+"""`observation.observe` for a live engine."""
+
+LIVE_FUNCTIONS = (decide, observe_live, take_tokens, learn_length, lift_user)
+"""All compiled code of a serving process."""
