@@ -7,6 +7,7 @@ as in `sim.lifecycle`: users are charged and lifted, lost tokens add up, lengths
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,14 +20,18 @@ from andes_engine.lengths import HAZARD, length_source, observe_censored, observ
 from andes_engine.live_users import UserNumbers
 from andes_engine.plan_memory import empty_memory
 from andes_engine.planner_config import PlannerConfig
-from andes_engine.request import RequestTable, deliver
+from andes_engine.qoe import qoe_from_lag
+from andes_engine.request import RequestTable, deliver, lag_sum_s
 from andes_engine.schedulers import VTC, scheduler_id
 from andes_engine.schedulers.vtc import charge, lift
 from andes_engine.vllm.contract import RunningView, WaitingView
 
 logger = logging.getLogger(__name__)
 
+FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+_MOST_FINISHED = 4096
 
 
 class LiveRequests:
@@ -44,6 +49,8 @@ class LiveRequests:
         self.memory.length_kind[0] = length_source(config.lengths).kind
         self.counters: IntArray = np.zeros(ct.COUNTER_COUNT, dtype=np.int64)
         self.bad_expectations = 0
+        self.finished_qoe: deque[float] = deque(maxlen=_MOST_FINISHED)
+        """Headline QoE of requests that ended by themselves, for whoever takes them out."""
         self._expectations = config.expectations
         self._hints = length_hints or {}
         self._fair = scheduler_id(config.scheduler) == VTC
@@ -123,6 +130,9 @@ class LiveRequests:
         if self.memory.length_kind[0] == HAZARD:
             learn = observe_finish if finished and rows.emitted_tokens[row] > 0 else observe_censored
             learn(self.memory.hazard, rows.prompt_tokens[row], rows.emitted_tokens[row])
+        if finished and rows.emitted_tokens[row] > 0:
+            lag_s = lag_sum_s.py_func(rows, row)
+            self.finished_qoe.append(qoe_from_lag.py_func(rows.emitted_tokens[row], lag_s, rows.latency_s[row]))
         self._drop(request_id)
         self.counters[ct.FINISHED] += 1
         self.counters[ct.ABORTED] += not finished
@@ -132,6 +142,18 @@ class LiveRequests:
         self._users.leave(self._user_of.pop(row))
         self._waiting.pop(row, None)
         self.table.remove(request_id)
+
+    def slack_s(self, now_s: float) -> tuple[FloatArray, FloatArray]:
+        """Time until each reader runs out, s, negative for who waits already: of running and of waiting requests.
+
+        `request.next_due_s` for all rows at once.
+        """
+        rows = np.fromiter(self._user_of, np.int64, len(self._user_of))
+        waits = np.fromiter((row in self._waiting for row in self._user_of), np.bool_, len(rows))
+        live = self.table.rows[rows]
+        expected_s = live["arrival_s"] + live["ttft_s"] + live["emitted_tokens"] * live["latency_s"]
+        due_s = expected_s + np.maximum(live["lateness_s"], 0.0)
+        return due_s[~waits] - now_s, due_s[waits] - now_s
 
     def note_running(self, running: Sequence[RunningView]) -> IntArray:
         """Rows of the running requests, in the engine's order, brought up to date."""

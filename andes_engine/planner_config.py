@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.expectations import Expectations
 from andes_engine.lengths import length_source
+from andes_engine.service.config import SERVICE_KEYS
 from andes_engine.step_time import StepTime
 
 
@@ -19,7 +20,7 @@ class PlannerConfig:
         scheduler: Name from `schedulers.SCHEDULERS`, or ``module.function`` of a user's own score.
         knobs: Knobs that differ from the paper's defaults, by name.
         step_time: Preset name of the step-time model.
-        policy: Folder of a policy bundle that sets the knobs; none by default.
+        policy: Folder of a policy bundle that sets the knobs, or a file that names one (`policy.location`); none by default.
         qoe_ttft: Expected time to first token of a request that names none, s.
         qoe_tds: Reader's pace of a request that names none, tokens/s.
         lengths: Source of expected output lengths, from `lengths.LENGTH_SOURCES`; a server takes only deployable ones.
@@ -39,12 +40,12 @@ class PlannerConfig:
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, object]) -> PlannerConfig:
-        """Build from plain data; unknown keys get an error with the nearest known one."""
+        """Build from plain data, without the keys of `service.config`; unknown ones get an error with the nearest known one."""
         known = {entry.name for entry in fields(cls)}
         for key in config:
-            if key not in known:
-                raise UnknownNameError("setting of 'andes'", key, known)
-        return cls(**config)  # type: ignore[arg-type]
+            if key not in known and key not in SERVICE_KEYS:
+                raise UnknownNameError("setting of 'andes'", key, {*known, *SERVICE_KEYS})
+        return cls(**{key: value for key, value in config.items() if key in known})  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         _ = self.expectations

@@ -14,6 +14,7 @@ from typing import Any
 
 from andes_engine.errors import ExpectationError
 from andes_engine.expectations import PREFIX, Expectations, shown
+from andes_engine.vllm.section import andes_section
 
 FIELD = "vllm_xargs"
 """Where vLLM takes a request's extra arguments from."""
@@ -44,7 +45,7 @@ class RefuseBadExpectations:
         if request is None:
             return None
         if self._expectations is None:
-            self._expectations = _configured(scope["app"].state.vllm_config)
+            self._expectations = Expectations.from_section(andes_section(scope["app"].state.vllm_config))
         try:
             check_request(request, self._expectations)
         except ExpectationError as error:
@@ -75,12 +76,6 @@ def check_request(request: Mapping[str, Any], expectations: Expectations) -> Non
     asked = request.get(FIELD)
     if isinstance(asked, dict):
         expectations.check(asked)
-
-
-def _configured(vllm_config: Any) -> Expectations:
-    additional = vllm_config.additional_config
-    section = additional.get("andes", {}) if isinstance(additional, Mapping) else {}
-    return Expectations.from_section(section)
 
 
 async def _all_of(receive: Any) -> list[dict[str, Any]]:
