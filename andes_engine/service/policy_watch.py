@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,20 +26,23 @@ class Swap(NamedTuple):
 class PolicyWatch:
     """Looks at a policy's files every so often.
 
+    What cannot be used is refused when two looks in a row find it the same: files that are being written are given time.
+
     Args:
         path: Folder of a bundle, or a file that names one (`policy.location`).
         period_s: Time between looks, s.
+        on_refusal: Called by the thread for each change that is no usable policy.
     """
 
-    def __init__(self, path: Path, period_s: float) -> None:
+    def __init__(self, path: Path, period_s: float, on_refusal: Callable[[], None]) -> None:
         self._path = path
         self._period_s = period_s
+        self._on_refusal = on_refusal
         self._known = state_of(path)
+        self._doubtful: tuple[object, ...] = ()
         self._ready: Swap | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="andes-policy-watch", daemon=True)
-        self.refused = 0
-        """Changes that were no usable policy."""
 
     def start(self) -> None:
         """Begin to look."""
@@ -65,19 +69,19 @@ class PolicyWatch:
         try:
             guard = GuardedPolicy.from_location(self._path)
         except (AndesError, OSError) as error:
-            self._refuse(state, str(error))
-            return
+            self._doubt(state, str(error))
         except Exception as error:  # whatever the files hold, the server goes on
-            self._refuse(state, repr(error))
-            return
-        if state_of(self._path) == state:  # else it changed while it was read: the next look reads it again
-            self._known, self._ready = state, Swap(guard)
+            self._doubt(state, repr(error))
+        else:
+            if state_of(self._path) == state:  # else it changed while it was read: the next look reads it again
+                self._known, self._ready = state, Swap(guard)
 
-    def _refuse(self, state: tuple[object, ...], reason: str) -> None:
-        if state_of(self._path) != state:
+    def _doubt(self, state: tuple[object, ...], reason: str) -> None:
+        if state != self._doubtful:
+            self._doubtful = state
             return
-        self._known = state
-        self.refused += 1
+        self._known, self._doubtful = state, ()
+        self._on_refusal()
         tell("policy_refused", logging.ERROR, path=str(self._path), reason=reason)
 
     def _run(self) -> None:

@@ -37,14 +37,16 @@ class Service:
     ) -> None:
         self._planner = planner
         self._telemetry = Telemetry(planner, exporter)
+        self._exporter = exporter
         self._trace = planner.trace = trace
         self._reported_s = float("-inf")
         self._swaps = 0
         self.failures = 0
         """Exceptions in here; the first is logged."""
+        self.refused(0)
         self._watch: PolicyWatch | None = None
         if planner.config.policy and config.policy_poll_s > 0.0:
-            self._watch = PolicyWatch(Path(planner.config.policy), config.policy_poll_s)
+            self._watch = PolicyWatch(Path(planner.config.policy), config.policy_poll_s, self.refused)
             self._watch.start()
 
     def close(self) -> None:
@@ -75,6 +77,11 @@ class Service:
             self._reported_s = now_s
             self._safely(self._telemetry.report, now_s, counters, self._own_counts())
 
+    def refused(self, times: int = 1) -> None:
+        """A policy was refused; told at once, from the thread that watches, because an idle engine makes no steps."""
+        if self._exporter is not None:
+            self._exporter.count("andes_policy_swaps", times, "refused")
+
     def _exchange(self, watch: PolicyWatch) -> None:
         swap = watch.take()
         if swap is None:
@@ -89,7 +96,6 @@ class Service:
     def _own_counts(self) -> dict[tuple[str, ...], float]:
         counts: dict[tuple[str, ...], float] = {
             ("andes_policy_swaps", "applied"): self._swaps,
-            ("andes_policy_swaps", "refused"): self._watch.refused if self._watch else 0,
             ("andes_fallbacks", "service_failure"): self.failures,
         }
         if self._trace is not None:

@@ -188,13 +188,14 @@ def serving(tmp_path: Path, policy: Path, board: Board) -> tuple[Planner, Servic
     """A planner with a service whose watch only looks when the test says so."""
     planner = make_planner(policy=str(policy))
     service = Service(planner, QUIET, board.exporter)
-    service._watch = PolicyWatch(policy, 1.0)
+    service._watch = PolicyWatch(policy, 1.0, service.refused)
     return planner, service
 
 
 def look(service: Service) -> None:
     assert service._watch is not None
-    service._watch.look()
+    for _ in range(2):  # what cannot be used is refused at the second look
+        service._watch.look()
     service.before_step()
     report(service, PlanningCounters())
 
@@ -229,6 +230,8 @@ def test_a_bad_bundle_is_refused_once_and_the_old_policy_stays(
     folder = bundle("first").save(tmp_path / "policy")
     planner, service = serving(tmp_path, folder, board)
     (folder / "weights.safetensors").write_bytes(b"half a fi")
+    service._watch.look()  # type: ignore[union-attr]
+    assert board.value("andes_policy_swaps_total", result="refused") == 0  # it may still be copied
     for _ in range(3):
         look(service)
     (folder / "bundle.json").unlink()
@@ -263,7 +266,7 @@ def test_a_file_names_the_policy_or_none(tmp_path: Path, board: Board) -> None:
 
 def test_a_bundle_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = bundle("first").save(tmp_path / "policy")
-    watch = PolicyWatch(folder, 1.0)
+    watch = PolicyWatch(folder, 1.0, lambda: None)
     exchange(folder, bundle("second"))
     load = GuardedPolicy.load
 

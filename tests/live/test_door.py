@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from andes_engine.vllm.door import RefuseBadExpectations
-from andes_engine.vllm.launcher import DOOR, with_door
 
 CONFIG = SimpleNamespace(additional_config={"andes": {"classes": {"chat": {"tds": 8.0}}, "scheduler": "andes"}})
 
@@ -98,13 +97,3 @@ def test_what_is_no_post_is_not_looked_at() -> None:
     bad = {"vllm_xargs": {"qoe_tds": -1}}
     assert post(bad, method="PUT")[0].received
     assert post(bad, kind="websocket")[1]
-
-
-def test_the_launcher_puts_the_door_where_our_scheduler_serves() -> None:
-    ours = ["serve", "m", "--scheduler-cls", "andes_engine.vllm.AndesScheduler"]
-    assert with_door(ours) == [*ours, "--middleware", DOOR]
-    assert with_door(["serve", "m", f"--scheduler-cls={ours[-1]}"])[-1] == DOOR
-    assert with_door([*ours, "--middleware", DOOR]).count(DOOR) == 1
-    assert with_door(["serve", "m"]) == ["serve", "m"]
-    assert with_door(["serve", "m", "--scheduler-cls", "their.Scheduler"])[-1] == "their.Scheduler"
-    assert with_door(["bench", *ours[1:]]) == ["bench", *ours[1:]]
