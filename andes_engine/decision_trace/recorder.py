@@ -10,8 +10,9 @@ import logging
 import os
 import queue
 import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from andes_engine.decision_trace.format import Arrays, TracedDecision, line_of
 
@@ -37,6 +38,7 @@ class DecisionTrace:
         self._header = json.dumps(header).encode() + b"\n"
         self._queue: queue.Queue[TracedDecision | None] = queue.Queue(_WAITING_DECISIONS)
         self._number = 0
+        self._file: BinaryIO | None = None
         self.written = 0
         self.dropped = 0
         """Decisions that were not kept, because the disk was too slow or refused."""
@@ -49,8 +51,8 @@ class DecisionTrace:
         self._number += 1
         try:
             self._queue.put_nowait(traced)
-        except queue.Full:
-            self.dropped += 1
+        except queue.Full as error:
+            self._lost(error)
 
     def close(self) -> None:
         """Write what is waiting, and stop."""
@@ -58,31 +60,36 @@ class DecisionTrace:
         self._thread.join()
 
     def _write_all(self) -> None:
-        size, file = 0, None
         while (traced := self._queue.get()) is not _LAST:
             try:
-                line = line_of(traced)
-                if file is None or size + len(line) > self._most_bytes:
-                    if file is not None:
-                        file.close()
-                    file, size = self._next_file(), len(self._header)
-                file.write(line)
-                file.flush()
-                size += len(line)
+                self._write(line_of(traced))
                 self.written += 1
-            except OSError as error:
+            except Exception as error:  # a full disk or anything else: the next decision goes to a new file
                 self._lost(error)
-        if file is not None:
-            file.close()
+                self._close_file()
+        self._close_file()
 
-    def _next_file(self) -> Any:
+    def _write(self, line: bytes) -> None:
+        if self._file is None or self._file.tell() + len(line) > self._most_bytes:
+            self._close_file()
+            self._file = self._next_file()
+        self._file.write(line)
+        self._file.flush()
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # what could not be written was told when it failed
+                file.close()
+
+    def _next_file(self) -> BinaryIO:
         if self._path.exists():
             os.replace(self._path, self._path.with_name(self._path.name + ".1"))
         file = self._path.open("wb")
         file.write(self._header)
         return file
 
-    def _lost(self, error: OSError) -> None:
+    def _lost(self, error: Exception) -> None:
         self.dropped += 1
         if self.dropped == 1:
-            logger.error("andes: cannot write the trace %s: %s (logged once)", self._path, error)
+            logger.error("andes: decisions are missing in the trace %s: %r (logged once)", self._path, error)

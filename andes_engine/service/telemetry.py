@@ -45,15 +45,17 @@ class Telemetry:
             counters: The scheduler's `PlanningCounters`.
             others: Further cumulative counts by metric name and label.
         """
-        counts = {**scheduler_counts(counters), **others}
-        counts["andes_fallbacks", "bad_expectation"] = self._planner.bad_expectations
-        self._count(counts)
-        self.report_policy()
-        self._knob_changes()
-        if self._exporter is not None:
-            self._observe(self._exporter, now_s)
-        self._decision_s.clear()
-        self._planner.requests.finished_qoe.clear()
+        try:
+            counts = {**scheduler_counts(counters), **others}
+            counts["andes_fallbacks", "bad_expectation"] = self._planner.bad_expectations
+            self._count(counts)
+            self.report_policy()
+            self._knob_changes()
+            if self._exporter is not None:
+                self._observe(self._exporter, now_s)
+        finally:  # or they would pile up where reporting fails
+            self._decision_s.clear()
+            self._planner.requests.finished_qoe.clear()
 
     def report_policy(self) -> None:
         """Report what the policy in charge has done; once more before another takes its place."""

@@ -140,8 +140,8 @@ def test_a_failing_policy_is_counted_and_a_new_one_counts_from_zero(board: Board
 def test_what_breaks_in_here_breaks_nothing_else(board: Board, caplog: pytest.LogCaptureFixture) -> None:
     planner = make_planner()
     service = Service(planner, QUIET, board.exporter)
-    planner.requests.finished_qoe.append("no number")  # type: ignore[arg-type]
     for now_s in (0.0, 2.0, 4.0):
+        planner.requests.finished_qoe.append("no number")  # type: ignore[arg-type]
         service.before_step()
         service.after_step(now_s, PlanningCounters(), True)
     assert service.failures == 3
