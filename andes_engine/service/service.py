@@ -86,10 +86,12 @@ class Service:
         swap = watch.take()
         if swap is None:
             return
-        self._telemetry.report_policy()
-        self._telemetry.forget_policy(self._planner.knob_source)
-        self._planner.set_policy(swap.guard)
-        self._swaps += 1
+        try:
+            self._telemetry.report_policy()
+            self._telemetry.forget_policy(self._planner.knob_source)
+        finally:  # a swap is never lost
+            self._planner.set_policy(swap.guard)
+            self._swaps += 1
         guard = swap.guard
         tell("policy_swapped", policy=guard.bundle.name if guard else "none", version=guard.version if guard else "")
 

@@ -224,6 +224,19 @@ def test_a_renamed_bundle_takes_over_between_two_steps(tmp_path: Path, board: Bo
     assert board.value("andes_policy_info", policy="first", version=version) == 0
 
 
+def test_a_swap_is_not_lost_where_metrics_fail(
+    tmp_path: Path, board: Board, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = bundle("first").save(tmp_path / "policy")
+    planner, service = serving(tmp_path, folder, board)
+    exchange(folder, bundle("second"))
+    monkeypatch.setattr(board.exporter, "set", lambda *_: 1 / 0)
+    look(service)
+    assert in_charge(planner) == "second"
+    assert service.failures == 2
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_a_bad_bundle_is_refused_once_and_the_old_policy_stays(
     tmp_path: Path, board: Board, caplog: pytest.LogCaptureFixture
 ) -> None:

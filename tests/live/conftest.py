@@ -29,7 +29,8 @@ def live_engine(model_dir: Path) -> Iterator[LiveEngine]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A real server; every test that needs one shares it."""
     with running_server(tmp_path_factory.mktemp("server")) as running:
         yield running
 

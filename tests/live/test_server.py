@@ -29,8 +29,8 @@ READER = {"qoe_ttft": 0.5, "qoe_tds": 10}
 
 
 @pytest.fixture(scope="module")
-def client(server: RunningServer) -> Iterator[Any]:
-    with openai.OpenAI(base_url=server.url, api_key="none", max_retries=0, timeout=300) as made:
+def client(served: RunningServer) -> Iterator[Any]:
+    with openai.OpenAI(base_url=served.url, api_key="none", max_retries=0, timeout=300) as made:
         yield made
 
 
@@ -90,7 +90,7 @@ def test_every_way_of_asking_gives_the_same_tokens(client: Any, ask: Any) -> Non
         ({"qoe_speed": 3}, "unknown key 'qoe_speed'"),
     ],
 )
-def test_nonsense_is_refused_with_400(client: Any, server: RunningServer, ask: Any, xargs: Any, message: str) -> None:
+def test_nonsense_is_refused_with_400(client: Any, served: RunningServer, ask: Any, xargs: Any, message: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, words(10, 3), 4, **xargs)
     assert caught.value.status_code == 400
@@ -98,15 +98,15 @@ def test_nonsense_is_refused_with_400(client: Any, server: RunningServer, ask: A
     assert caught.value.param == next(iter(xargs))
 
 
-def test_not_a_number_is_refused_although_no_client_sends_it(server: RunningServer) -> None:
-    status, text = server.post(
+def test_not_a_number_is_refused_although_no_client_sends_it(served: RunningServer) -> None:
+    status, text = served.post(
         "/v1/completions", b'{"model": "tiny", "prompt": "w10", "vllm_xargs": {"qoe_ttft": NaN}}'
     )
     assert (status, "qoe_ttft = nan: must be" in json.loads(text)["error"]["message"]) == (400, True)
 
 
-def test_nothing_that_was_refused_reached_the_scheduler(server: RunningServer) -> None:
-    assert server.metric("andes_fallbacks_total", cause="bad_expectation") == 0
+def test_nothing_that_was_refused_reached_the_scheduler(served: RunningServer) -> None:
+    assert served.metric("andes_fallbacks_total", cause="bad_expectation") == 0
 
 
 def test_several_choices(client: Any) -> None:
@@ -124,10 +124,10 @@ def test_several_choices(client: Any) -> None:
     assert len(set(texts)) > 1
 
 
-def test_the_readme_s_request_is_answered(server: RunningServer) -> None:
+def test_the_readme_s_request_is_answered(served: RunningServer) -> None:
     (line,) = re.findall(r"^(curl .*?)\n```", README, re.S | re.M)
     _, url, *_, body = shlex.split(line.replace("\\\n", " "))
-    status, text = server.post(urlsplit(url).path, json.dumps({**json.loads(body), "model": MODEL}).encode())
+    status, text = served.post(urlsplit(url).path, json.dumps({**json.loads(body), "model": MODEL}).encode())
     assert status == 200, text
     assert json.loads(text)["usage"]["completion_tokens"] > 0
 
@@ -154,19 +154,19 @@ def test_a_long_prompt_is_prefilled_in_chunks_and_found_in_the_prefix_cache_agai
     assert second.usage.prompt_tokens_details.cached_tokens >= 2 * MAX_BATCHED_TOKENS
 
 
-def idle(server: RunningServer) -> bool:
-    return server.metric("vllm:num_requests_running") + server.metric("vllm:num_requests_waiting") == 0
+def idle(served: RunningServer) -> bool:
+    return served.metric("vllm:num_requests_running") + served.metric("vllm:num_requests_waiting") == 0
 
 
-def test_a_reader_who_leaves_frees_the_engine(client: Any, server: RunningServer) -> None:
-    before = {name: server.metric(name) for name in ("vllm:generation_tokens_total", "andes_request_qoe_ratio_count")}
+def test_a_reader_who_leaves_frees_the_engine(client: Any, served: RunningServer) -> None:
+    before = {name: served.metric(name) for name in ("vllm:generation_tokens_total", "andes_request_qoe_ratio_count")}
     for _ in range(3):
         stream = client.completions.create(prompt=words(60, 20), stream=True, **settings(480))
         next(iter(stream))
         stream.close()
-    wait_until(lambda: idle(server), "an idle engine")
-    assert server.metric("vllm:generation_tokens_total") < before["vllm:generation_tokens_total"] + 3 * 480
-    assert server.metric("andes_request_qoe_ratio_count") == before["andes_request_qoe_ratio_count"]
+    wait_until(lambda: idle(served), "an idle engine")
+    assert served.metric("vllm:generation_tokens_total") < before["vllm:generation_tokens_total"] + 3 * 480
+    assert served.metric("andes_request_qoe_ratio_count") == before["andes_request_qoe_ratio_count"]
     assert len(complete(client, words(60, 20), 5).split()) == 5
 
 
@@ -181,15 +181,15 @@ def ask_many(client: Any, requests: int) -> list[int]:
         return list(pool.map(one, range(requests)))
 
 
-def test_more_requests_than_memory_all_get_their_tokens(client: Any, server: RunningServer) -> None:
-    before = {name: server.metric(name) for name in ("andes_request_qoe_ratio_count", "andes_plans_total")}
+def test_more_requests_than_memory_all_get_their_tokens(client: Any, served: RunningServer) -> None:
+    before = {name: served.metric(name) for name in ("andes_request_qoe_ratio_count", "andes_plans_total")}
     assert ask_many(client, 40) == [60 + number for number in range(40)]
     wait_until(
-        lambda: server.metric("andes_request_qoe_ratio_count") == before["andes_request_qoe_ratio_count"] + 40, "QoE"
+        lambda: served.metric("andes_request_qoe_ratio_count") == before["andes_request_qoe_ratio_count"] + 40, "QoE"
     )
-    assert server.metric("andes_plans_total") > before["andes_plans_total"]
-    assert server.metric("andes_fallbacks_total", cause="planner_failure") == 0
-    assert server.metric("andes_fallbacks_total", cause="service_failure") == 0
+    assert served.metric("andes_plans_total") > before["andes_plans_total"]
+    assert served.metric("andes_fallbacks_total", cause="planner_failure") == 0
+    assert served.metric("andes_fallbacks_total", cause="service_failure") == 0
 
 
 def named(name: str, folder: Path) -> Bundle:
@@ -199,41 +199,41 @@ def named(name: str, folder: Path) -> Bundle:
     return bundle
 
 
-def test_the_policy_is_exchanged_under_load_and_a_bad_one_refused(client: Any, server: RunningServer) -> None:
-    named("second", server.folder)
+def test_the_policy_is_exchanged_under_load_and_a_bad_one_refused(client: Any, served: RunningServer) -> None:
+    named("second", served.folder)
     with ThreadPoolExecutor(1) as pool:
         answers = pool.submit(ask_many, client, 24)
-        server.policy.write_text("nowhere\n")
-        wait_until(lambda: server.metric("andes_policy_swaps_total", result="refused") == 1, "a refusal")
-        assert server.metric("andes_policy_info", policy="test") == 1
-        server.policy.write_text("second\n")
+        served.policy.write_text("nowhere\n")
+        wait_until(lambda: served.metric("andes_policy_swaps_total", result="refused") == 1, "a refusal")
+        assert served.metric("andes_policy_info", policy="test") == 1
+        served.policy.write_text("second\n")
         # should the load be over before the thread looks, one more request takes the new policy in
-        while not server.metric("andes_policy_info", policy="second"):
+        while not served.metric("andes_policy_info", policy="second"):
             complete(client, words(70, 5), 5)
         assert answers.result() == [60 + number for number in range(24)]
-    assert server.metric("andes_policy_info", policy="test") == 0
-    assert server.metric("andes_policy_swaps_total", result="applied") == 1
+    assert served.metric("andes_policy_info", policy="test") == 0
+    assert served.metric("andes_policy_swaps_total", result="applied") == 1
 
 
-def test_every_metric_is_in_vllms_own_page(server: RunningServer) -> None:
-    status, text = server.get("/metrics")
+def test_every_metric_is_in_vllms_own_page(served: RunningServer) -> None:
+    status, text = served.get("/metrics")
     assert status == 200
     assert "vllm:num_requests_running" in text
     missing = {metric.name for metric in METRICS if f"\n{metric.name}" not in text}
     assert missing == set()
-    assert server.metric("andes_knob_value", knob="horizon_s", model_name=MODEL, engine="0") > 0
-    assert server.metric("andes_decision_duration_seconds_count") >= server.metric("andes_plans_total")
+    assert served.metric("andes_knob_value", knob="horizon_s", model_name=MODEL, engine="0") > 0
+    assert served.metric("andes_decision_duration_seconds_count") >= served.metric("andes_plans_total")
 
 
-def test_the_log_tells_events_as_json(server: RunningServer) -> None:
-    found = [json.loads(line[line.index("{") :]) for line in server.log.splitlines() if '"event": "' in line]
+def test_the_log_tells_events_as_json(served: RunningServer) -> None:
+    found = [json.loads(line[line.index("{") :]) for line in served.log.splitlines() if '"event": "' in line]
     events = {entry["event"] for entry in found}
     assert {"planner_ready", "policy_swapped", "policy_refused", "knobs_changed"} <= events
 
 
-def test_the_recorded_decisions_replay_to_the_bit(server: RunningServer) -> None:
-    found = replay_trace(server.trace)
+def test_the_recorded_decisions_replay_to_the_bit(served: RunningServer) -> None:
+    found = replay_trace(served.trace)
     assert found.decisions > 100
     assert found.plans > 0
     assert found.differing == [], found.first_difference
-    assert server.metric("andes_traced_decisions_total", result="dropped") == 0
+    assert served.metric("andes_traced_decisions_total", result="dropped") == 0
