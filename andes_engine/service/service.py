@@ -12,6 +12,7 @@ from typing import Any
 from andes_engine.decision_trace.recorder import DecisionTrace
 from andes_engine.planner import Planner
 from andes_engine.policy.guard import GuardedPolicy
+from andes_engine.service import METRICS_FOLDER
 from andes_engine.service.config import ServiceConfig
 from andes_engine.service.events import configure_logging, logger, tell
 from andes_engine.service.metrics import Exporter
@@ -19,7 +20,6 @@ from andes_engine.service.policy_watch import PolicyWatch
 from andes_engine.service.telemetry import Telemetry
 
 REPORT_PERIOD_S = 1.0
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Service:

@@ -14,10 +14,10 @@ from importlib.metadata import Distribution, DistributionFinder, PackageNotFound
 from itertools import pairwise
 from typing import Any
 
+from andes_engine.service import METRICS_FOLDER
 from andes_engine.vllm import adapter
 
 LOCAL_ADDRESS = "127.0.0.1"
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 DOOR = "andes_engine.vllm.door.RefuseBadExpectations"
 ANY_DISTRIBUTION = DistributionFinder.Context()
 

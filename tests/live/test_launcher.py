@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from andes_engine.vllm.launcher import DOOR, METRICS_FOLDER, shared_metrics, with_door, with_local_address
+from andes_engine.service import METRICS_FOLDER
+from andes_engine.vllm.launcher import DOOR, shared_metrics, with_door, with_local_address
 
 OURS = ["serve", "m", "--scheduler-cls", "andes_engine.vllm.AndesScheduler"]
 
