@@ -214,8 +214,9 @@ class ServeConfig:
 
     Args:
         model: Model that vLLM loads.
-        policy: Folder of a policy bundle; none for the scheduler's fixed knobs.
+        policy: Folder of a policy bundle, or a file that names one; none for the scheduler's fixed knobs.
         scheduler: Scheduler with its knobs.
+        andes: Further keys of the section `andes`: readers' classes and defaults, log, trace and so on.
         step_time: Preset of the step-time model nearest to this machine.
         host: Address to listen on.
         port: Port to listen on.
@@ -229,5 +230,6 @@ class ServeConfig:
     step_time: str = "a100_llama3_8b"
     host: str = "127.0.0.1"
     port: int = 8000
+    andes: Mapping[str, Any] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
     dry_run: bool = False

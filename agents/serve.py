@@ -7,7 +7,11 @@ import sys
 
 from agents.config import ServeConfig
 from agents.export import policy_folder
+from andes_engine.errors import AndesError
+from andes_engine.planner_config import PlannerConfig
 from andes_engine.policy.bundle import load_bundle
+from andes_engine.policy.location import bundle_folder
+from andes_engine.service.config import ServiceConfig
 from andes_engine.step_time import preset
 
 SCHEDULER_CLASS = "andes_engine.vllm.AndesScheduler"
@@ -17,7 +21,7 @@ def serve_command(config: ServeConfig) -> list[str]:
     """`vllm serve` through this project's launcher, checked before a server takes minutes to say no.
 
     Raises:
-        AndesError: If scheduler, knobs, length source, step-time preset or bundle cannot work.
+        AndesError: If scheduler, knobs, length source, step-time preset, bundle or a further key cannot work.
     """
     contender = config.scheduler.contender
     contender.check_deployable()
@@ -30,8 +34,16 @@ def serve_command(config: ServeConfig) -> list[str]:
     if contender.lengths != "none":
         andes["lengths"] = contender.lengths
     if config.policy:
-        folder = policy_folder(config.policy)
-        andes |= {"policy": str(folder.resolve()), "knobs": dict(load_bundle(folder).action.reference)}
+        place = policy_folder(config.policy)
+        andes["policy"] = str(place.resolve())
+        if (folder := bundle_folder(place)) is not None:
+            andes["knobs"] = dict(load_bundle(folder).action.reference)
+    for key, value in config.andes.items():
+        if key in andes or key in ("lengths", "policy"):
+            raise AndesError(f"andes.{key} = {value!r}: set {key} itself instead, or the scheduler that has it")
+        andes[key] = value
+    PlannerConfig.from_mapping(andes)
+    ServiceConfig.from_section(andes)
     return [
         *(sys.executable, "-m", "andes_engine.vllm.launcher", "serve", config.model),
         *("--host", config.host, "--port", str(config.port)),

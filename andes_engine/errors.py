@@ -26,6 +26,19 @@ class CapacityError(AndesError):
     """A request, or a setting, that does not fit the engine's KV cache or limits."""
 
 
+class ExpectationError(AndesError):
+    """What a request says of its reader and cannot be; `key` is the key at fault."""
+
+    def __init__(self, key: str, given: str, allowed: str) -> None:
+        self.key = key
+        self._given = key, given, allowed
+        super().__init__(f"{key} = {given}: {allowed}")
+
+    def __reduce__(self) -> tuple[type[ExpectationError], tuple[str, str, str]]:
+        """Made again from what it was made from."""
+        return type(self), self._given
+
+
 class KnobError(AndesError):
     """A knob that does not exist or is out of its bounds."""
 

@@ -6,22 +6,32 @@ as in `sim.lifecycle`: users are charged and lifted, lost tokens add up, lengths
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
+from andes_engine.errors import ExpectationError
+from andes_engine.expectations import Expectation
 from andes_engine.lengths import HAZARD, length_source
 from andes_engine.live_steps import learn_length, lift_user, take_tokens
 from andes_engine.live_users import UserNumbers
 from andes_engine.plan_memory import empty_memory
 from andes_engine.planner_config import PlannerConfig
-from andes_engine.request import RequestTable
+from andes_engine.qoe import qoe_from_lag
+from andes_engine.request import RequestTable, lag_sum_s
 from andes_engine.schedulers import VTC, scheduler_id
 from andes_engine.vllm.contract import RunningView, WaitingView
 
+logger = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+_MOST_FINISHED = 4096
 
 
 class LiveRequests:
@@ -39,7 +49,9 @@ class LiveRequests:
         self.memory.length_kind[0] = length_source(config.lengths).kind
         self.counters: IntArray = np.zeros(ct.COUNTER_COUNT, dtype=np.int64)
         self.bad_expectations = 0
-        self._config = config
+        self.finished_qoe: deque[float] = deque(maxlen=_MOST_FINISHED)
+        """Headline QoE of requests that ended by themselves, for whoever takes them out."""
+        self._expectations = config.expectations
         self._hints = length_hints or {}
         self._fair = scheduler_id(config.scheduler) == VTC
         self._users = UserNumbers()
@@ -51,10 +63,7 @@ class LiveRequests:
     ) -> None:
         """A request has arrived. A bad expectation is counted and replaced by the default: this must not raise."""
         asked = extra_args or {}
-        expectation = self._config.expectation(asked)
-        if expectation is None:
-            self.bad_expectations += 1
-            expectation = self._config.qoe_ttft, 1.0 / self._config.qoe_tds
+        expectation = self._expectation(asked, prompt_tokens)
         if request_id in self.table:
             self._drop(request_id)
         user = str(asked.get("qoe_user", ""))
@@ -63,6 +72,15 @@ class LiveRequests:
         self.table.rows.length_hint_tokens[row] = self._hints.get(str(asked.get("qoe_id", "")), np.nan)
         self._waiting[row] = None
         self.counters[ct.ARRIVED] += 1
+
+    def _expectation(self, asked: Mapping[str, object], prompt_tokens: int) -> Expectation:
+        try:
+            return self._expectations.of(asked, prompt_tokens)
+        except ExpectationError as error:
+            self.bad_expectations += 1
+            if self.bad_expectations == 1:
+                logger.error("andes: %s; the default instead, logged once", error)
+            return self._expectations.of({}, prompt_tokens)
 
     def _enter(self, name: str) -> int:
         user, is_new = self._users.enter(name)
@@ -109,6 +127,9 @@ class LiveRequests:
         if self.memory.length_kind[0] == HAZARD:
             emitted = int(rows.emitted_tokens[row])
             learn_length(self.memory.hazard, int(rows.prompt_tokens[row]), emitted, int(finished and emitted > 0))
+        if finished and rows.emitted_tokens[row] > 0:
+            lag_s = lag_sum_s.py_func(rows, row)
+            self.finished_qoe.append(qoe_from_lag.py_func(rows.emitted_tokens[row], lag_s, rows.latency_s[row]))
         self._drop(request_id)
         self.counters[ct.FINISHED] += 1
         self.counters[ct.ABORTED] += not finished
@@ -118,6 +139,18 @@ class LiveRequests:
         self._users.leave(self._user_of.pop(row))
         self._waiting.pop(row, None)
         self.table.remove(request_id)
+
+    def slack_s(self, now_s: float) -> tuple[FloatArray, FloatArray]:
+        """Time until each reader runs out, s, negative for who waits already: of running and of waiting requests.
+
+        `request.next_due_s` for all rows at once.
+        """
+        rows = np.fromiter(self._user_of, np.int64, len(self._user_of))
+        waits = np.fromiter((row in self._waiting for row in self._user_of), np.bool_, len(rows))
+        live = self.table.rows[rows]
+        expected_s = live["arrival_s"] + live["ttft_s"] + live["emitted_tokens"] * live["latency_s"]
+        due_s = expected_s + np.maximum(live["lateness_s"], 0.0)
+        return due_s[~waits] - now_s, due_s[waits] - now_s
 
     def note_running(self, running: Sequence[RunningView]) -> IntArray:
         """Rows of the running requests, in the engine's order, brought up to date."""

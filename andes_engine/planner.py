@@ -27,6 +27,8 @@ from andes_engine.decision_buffers import (
     Decision,
     empty_decision,
 )
+from andes_engine.decision_trace.format import Arrays, header, inputs_of, outputs_of
+from andes_engine.decision_trace.recorder import DecisionTrace
 from andes_engine.engine import EngineView
 from andes_engine.knobs import Knobs
 from andes_engine.live_requests import LiveRequests
@@ -90,6 +92,8 @@ class Planner:
         self._requests = LiveRequests(config, length_hints)
         self._decision: Decision = empty_decision.py_func(shape.max_num_seqs, 256)
         self._arguments = self._first_arguments()
+        self.trace: DecisionTrace | None = None
+        """Where decisions are recorded."""
         self._observation = np.zeros(OBSERVATION_SIZE, dtype=np.float32)
         self._observed_at_s: float | None = None
         self._observed_counters = self.counters.copy()
@@ -99,6 +103,17 @@ class Planner:
     def from_config(cls, config: Mapping[str, object], shape: EngineShape) -> Planner:
         """Planner from `additional_config["andes"]`; raises AndesError (a ValueError) with the reason."""
         return cls(PlannerConfig.from_mapping(config), shape)
+
+    def set_policy(self, policy: GuardedPolicy | None) -> None:
+        """Put another policy in charge from the next plan on; None: the configured knobs."""
+        self.knob_source = policy
+        if policy is None:
+            self.knobs = Knobs(self.config.knobs).vector
+
+    @property
+    def requests(self) -> LiveRequests:
+        """The live requests, to read."""
+        return self._requests
 
     @property
     def counters(self) -> IntArray:
@@ -157,8 +172,18 @@ class Planner:
         if self._score is not None:
             rows = np.concatenate([running_rows, waiting_rows])
             score_live(self._score, self.config.scheduler, self._table.rows, rows, now_s)
+        before = None if self.trace is None else self._inputs(running_rows, waiting_rows, view)
         self._decide(running_rows, waiting_rows, view)
+        if self.trace is not None and before is not None:
+            self.trace.record(before, outputs_of(self._decision, self._table.rows, running_rows))
         return self._to_plan(running_rows)
+
+    def trace_header(self) -> dict[str, object]:
+        """First line of a trace of this planner's decisions."""
+        return header(self._scheduler, self.shape.max_num_seqs, self._step_time)
+
+    def _inputs(self, running: IntArray, waiting: IntArray, view: EngineView) -> Arrays:
+        return inputs_of(self._table.rows, running, waiting, view, self.knobs, self._requests.memory)
 
     def _decide(self, running: IntArray, waiting: IntArray, view: EngineView) -> None:
         arguments = self._arguments
@@ -239,4 +264,4 @@ class Planner:
 
 
 def _configured_policy(config: PlannerConfig) -> GuardedPolicy | None:
-    return GuardedPolicy.load(Path(config.policy)) if config.policy else None
+    return GuardedPolicy.from_location(Path(config.policy)) if config.policy else None

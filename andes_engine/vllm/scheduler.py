@@ -5,6 +5,8 @@ of vLLM is never rewritten: the mixin preempts, orders and gates, then calls it.
 `vllm/v1/core/sched/scheduler.py` 0.32.0.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +27,7 @@ from andes_engine.vllm.gated_queue import GatedQueue  # noqa: E402
 from andes_engine.vllm.plan_step import STOCK_PLAN, PlanStep  # noqa: E402
 from andes_engine.vllm.planning_counters import PlanningCounters  # noqa: E402
 from andes_engine.vllm.prefix_probe import PrefixProbe  # noqa: E402
+from andes_engine.vllm.section import andes_section  # noqa: E402
 from andes_engine.vllm.step_load import step_load  # noqa: E402
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,9 @@ logger = logging.getLogger(__name__)
 PlanLog = Callable[[int, Plan], None]
 
 if TYPE_CHECKING:
+    from andes_engine.planner import Planner
+    from andes_engine.service.service import Service
+
     _MixedInto: Any  # a vLLM scheduler class, always; vLLM counts as untyped
 else:
     _MixedInto = object
@@ -56,7 +62,14 @@ class PlanningMixin(_MixedInto):
         self._probe = PrefixProbe()
         self._freed: dict[str, bool] = {}
         self._gates = [self._gated(name) for name in adapter.waiting_queue_names(self)]
-        self.set_planner(planner_from_config(vllm_config, self))
+        planner = planner_from_config(vllm_config, self)
+        self.set_planner(planner)
+        self.service: Service | None = None
+        """Metrics, log, policy exchange and trace of the configured planner."""
+        if planner is not None:
+            from andes_engine.service.service import start_service  # after the planner, which says how code is compiled
+
+            self.service = start_service(planner, andes_section(vllm_config), *adapter.metric_labels(vllm_config))
 
     def _gated(self, name: str) -> GatedQueue:
         gate = GatedQueue(getattr(self, name))
@@ -110,7 +123,12 @@ class PlanningMixin(_MixedInto):
         self._planned_step += 1
         if self._planner is None:
             return super().schedule(*args, **kwargs)
+        if self.service is not None:
+            self.service.before_step()
+        started_s = time.perf_counter()
         plan = self._plan_and_apply(self._planner)
+        if self.service is not None:
+            self.service.planned(time.perf_counter() - started_s)
         try:
             with adapter.capped_tokens(self, plan.token_budget), adapter.kept_free(self, plan.reserve_blocks) as kept:
                 output = super().schedule(*args, **kwargs)
@@ -157,6 +175,8 @@ class PlanningMixin(_MixedInto):
         if self._planner is not None:
             self._safely(self._report, self._planner, scheduler_output, outputs)
         self._forget_freed()
+        if self.service is not None:
+            self.service.after_step(self.clock(), self.counters, bool(self.requests))
         return outputs
 
     def _report(self, planner: PlannerLike, scheduler_output: Any, outputs: Mapping[int, Any]) -> None:
@@ -194,6 +214,12 @@ class PlanningMixin(_MixedInto):
                 self._safely(self._planner.remove, request_id, finished)
         self._freed.clear()
 
+    def shutdown(self) -> None:
+        """Stop what belongs to the planner, then vLLM's own."""
+        if self.service is not None:
+            self.service.close()
+        super().shutdown()
+
     def _safely(self, call: Callable[..., object], *args: object) -> None:
         try:
             call(*args)
@@ -223,16 +249,13 @@ def AndesScheduler(vllm_config: Any, *args: Any, **kwargs: Any) -> Scheduler:  #
     return chosen(vllm_config, *args, **kwargs)
 
 
-def planner_from_config(vllm_config: Any, scheduler: Any) -> PlannerLike | None:
+def planner_from_config(vllm_config: Any, scheduler: Any) -> Planner | None:
     """The planner that `additional_config["andes"]` describes; None for `{"enabled": false}`.
 
     Raises:
         ValueError: If the section is not a mapping, or the planner refuses its contents.
     """
-    additional = getattr(vllm_config, "additional_config", None)
-    section = additional.get("andes", {}) if isinstance(additional, Mapping) else {}
-    if not isinstance(section, Mapping):
-        raise ValueError(f'additional_config["andes"] must be a mapping, got {type(section).__name__}: {section!r}')
+    section = andes_section(vllm_config)
     if not section.get("enabled", True):
         return None
     keep_nothing()

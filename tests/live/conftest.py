@@ -1,4 +1,4 @@
-"""One booted engine for all live tests: booting costs more than most of them."""
+"""One booted engine and one server for all live tests: booting costs more than most of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from andes_engine.vllm.episode import EpisodeRecord, LiveConfig
 from andes_engine.vllm.live_engine import LiveEngine
+from tests.live.running_server import RunningServer, running_server
 from tests.live.stubs import overload
 
 LIVE_CONFIG = LiveConfig(kv_blocks=24, max_model_len=640)
@@ -25,6 +26,13 @@ def live_engine(model_dir: Path) -> Iterator[LiveEngine]:
     engine = LiveEngine(LIVE_CONFIG, "andes", model_dir)
     yield engine
     engine.shutdown()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A real server; every test that needs one shares it."""
+    with running_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

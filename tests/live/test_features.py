@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from andes_engine.vllm.adapter import VllmVersionError, check_version
 from andes_engine.vllm.features import REFUSED, WARNED, check_features
+from andes_engine.vllm.local_model import ModelShape, build_local_model
+from tests.live.stubs import NEEDS_VLLM
 
 
 def config(**sections: Any) -> Any:
@@ -64,3 +67,30 @@ def test_versions_in_range(version: str) -> None:
 def test_versions_out_of_range_are_named(version: str) -> None:
     with pytest.raises(VllmVersionError, match=rf"{version}.*0\.26 to 0\.33"):
         check_version(version)
+
+
+@pytest.mark.live
+@NEEDS_VLLM[1]
+@pytest.mark.parametrize(
+    ("argument", "value", "reason"),
+    [
+        ("scheduling_policy", "priority", "--scheduling-policy must be fcfs"),
+        ("prefill_schedule_interval", 4, "--prefill-schedule-interval must be 1"),
+        (
+            "kv_transfer_config",
+            {"kv_connector": "ExampleConnector", "kv_role": "kv_both"},
+            "KV connectors .* own blocks the plan does not count",
+        ),
+    ],
+)
+def test_vllms_own_configuration_is_understood(tmp_path: Path, argument: str, value: Any, reason: str) -> None:
+    """What a user types ends in the attributes that are looked at, in the vLLM that is installed."""
+    from vllm.config import KVTransferConfig
+    from vllm.engine.arg_utils import EngineArgs
+
+    model = build_local_model(tmp_path, ModelShape(hidden=64, layers=1, heads=1))
+    given = {argument: KVTransferConfig(**value) if argument == "kv_transfer_config" else value}
+    plain = {"model": str(model), "skip_tokenizer_init": True, "load_format": "dummy", "dtype": "float32"}
+    assert check_features(EngineArgs(**plain).create_engine_config()) == []
+    with pytest.raises(ValueError, match=f"AndesScheduler cannot run with this vLLM configuration:\n  - {reason}"):
+        check_features(EngineArgs(**plain, **given).create_engine_config())

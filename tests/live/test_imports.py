@@ -104,22 +104,34 @@ assert not found, found
 @pytest.mark.live
 @NEEDS_VLLM[1]
 def test_serving_process_unpickles_nothing(tmp_path: Path) -> None:
-    """Planner, policy and compiled code of a fresh engine-core process, from import to the first plan."""
+    """Planner, policy, service and compiled code of a fresh engine-core process, from import to an exchange of the policy."""
     bundle = make_bundle().save(tmp_path / "bundle")
     code = f"""
-import sys, types
+import os, sys, types
 from andes_engine.vllm import scheduler
 from andes_engine.vllm.contract import EngineShape, WaitingView
 events = []
 sys.addaudithook(lambda event, _: events.append(event) if event.startswith("pickle.") else None)
 scheduler.adapter.engine_shape = lambda _: EngineShape(32, 100, 64, 512, 2048)
-config = types.SimpleNamespace(additional_config={{"andes": {{"policy": {str(bundle)!r}}}}})
+trace = {{"path": {str(tmp_path / "trace.jsonl")!r}}}
+section = {{"policy": {str(bundle)!r}, "policy_poll_s": 0.01, "trace": trace, "log": "json"}}
+config = types.SimpleNamespace(additional_config={{"andes": section}})
 planner = scheduler.planner_from_config(config, None)
+from andes_engine.service.service import start_service
+from andes_engine.vllm.planning_counters import PlanningCounters
+service = start_service(planner, section, "m", 0)
 for name in range(99):
     planner.add(str(name), 0.0, 200, None)
 plan = planner.plan(1.0, [], [WaitingView(str(name), True) for name in range(99)], 100)
 assert plan.admit, plan
 assert planner.knob_source.decisions == 1 and planner.knob_source.fallbacks.keys() <= {{"over budget"}}
+service.after_step(1.0, PlanningCounters(), False)
+os.utime({str(bundle / "bundle.json")!r})
+while service._watch._ready is None:
+    pass
+service.before_step()
+service.close()
+assert planner.knob_source.decisions == 0 and service._trace.written == 1 and service.failures == 0
 assert events == [], events
 """
     done = run(code)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +40,22 @@ def test_from_training_to_serving(tmp_path: Path) -> None:
     assert "--host 127.0.0.1" in said and f'"policy": "{run}/bundle"' in said and "--dtype bfloat16" in said
 
 
+def test_serving_takes_the_keys_of_its_section(tmp_path: Path) -> None:
+    (tmp_path / "policy.txt").write_text("none\n")
+    more = ["+andes.log=json", "+andes.classes.chat.tds=8", f"+andes.trace.path={tmp_path}/trace.jsonl"]
+    said = script("serve", "model=m", f"policy={tmp_path}/policy.txt", *more, "dry_run=true").stdout
+    section = json.loads(shlex.split(said)[shlex.split(said).index("--additional-config") + 1])["andes"]
+    assert section["classes"] == {"chat": {"tds": 8}}
+    assert (section["log"], section["policy"], section["knobs"]) == ("json", f"{tmp_path}/policy.txt", {})
+
+
 @pytest.mark.parametrize(
     ("name", "override", "told"),
     [
+        ("serve", "model=m +andes.log=xml", "unknown log 'xml'"),
+        ("serve", "model=m +andes.clases.chat.tds=8", "Did you mean 'classes'?"),
+        ("serve", "model=m +andes.classes.chat.tds=-8", "classes.chat.tds = -8 must be"),
+        ("serve", "model=m +andes.policy=x", "set policy itself"),
         ("train", "train.stps=3", "unknown setting 'stps'. Did you mean 'steps'?"),
         ("train", "+train.stps=3", "unknown setting of train 'stps'. Did you mean 'steps'?"),
         ("train", "engine=a100_llama", "unknown engine 'a100_llama'. Did you mean 'a100_llama3_8b'?"),
@@ -53,6 +67,6 @@ def test_from_training_to_serving(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_input_is_told_in_one_line(name: str, override: str, told: str) -> None:
-    done = script(name, override, code=2)
+    done = script(name, *override.split(), code=2)
     assert re.fullmatch(r"error: [^\n]+\n", done.stderr), done.stderr
     assert told in done.stderr and "Traceback" not in done.stderr
