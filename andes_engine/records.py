@@ -27,9 +27,9 @@ class RunRecord:
         first_token_s: Time of the first token, NaN if there was none.
         finish_s: Time of the last token, NaN if unfinished.
         emitted_tokens: Tokens delivered.
-        preemptions: Times the request lost its KV cache.
+        preemptions: Times the request lost its KV cache; NaN where the engine does not tell.
         duration_s: Time from the first arrival's clock zero to the end of the run.
-        prefill_tokens: Prompt tokens computed, recomputation included.
+        prefill_tokens: Prompt tokens computed, recomputation included; NaN where the engine does not tell.
         token_s: Delivery time of each token, per request; empty when not recorded.
         notes: Counters worth showing: decisions, planned preemptions, fallbacks.
     """
@@ -42,9 +42,9 @@ class RunRecord:
     first_token_s: FloatArray
     finish_s: FloatArray
     emitted_tokens: IntArray
-    preemptions: IntArray
+    preemptions: IntArray | FloatArray
     duration_s: float
-    prefill_tokens: int
+    prefill_tokens: float
     token_s: tuple[FloatArray, ...] = ()
     notes: dict[str, float] = field(default_factory=dict)
 
@@ -66,7 +66,12 @@ class RunRecord:
 
 
 def record_from_tokens(
-    workload: Workload, engine: str, scheduler: str, token_s: list[FloatArray], preemptions: IntArray, **run: object
+    workload: Workload,
+    engine: str,
+    scheduler: str,
+    token_s: list[FloatArray],
+    preemptions: IntArray | FloatArray,
+    **run: object,
 ) -> RunRecord:
     """A record from each request's token times (run's clock), for engines that are measured from outside."""
     n = len(workload)

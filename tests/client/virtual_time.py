@@ -16,22 +16,34 @@ class _JumpingSelector(selectors.DefaultSelector):
     """Instead of waiting for the time out of `select`, moves the clock there."""
 
     now_s = 0.0
+    settle_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[Any]:
-        ready = super().select(0)
+        ready = super().select(0) or (super().select(self.settle_s) if timeout != 0 else [])
         assert ready or timeout is not None, "everything waits and nothing is left to happen"
         if not ready and timeout:
             self.now_s += timeout
         return ready
 
 
-def run_virtually(task: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine on an event loop whose clock starts at 0 and jumps from one timer to the next."""
+def run_virtually(task: Coroutine[Any, Any, Result], settle_s: float = 0.0) -> Result:
+    """Run a coroutine on an event loop whose clock starts at 0 and jumps from one timer to the next.
+
+    Args:
+        task: What to run.
+        settle_s: Real time without a byte on any socket before the clock jumps; for tasks that talk through the kernel.
+    """
     selector = _JumpingSelector()
+    selector.settle_s = settle_s
     loop = asyncio.SelectorEventLoop(selector)
     loop.time = lambda: selector.now_s  # type: ignore[method-assign]
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(task)
+
+
+def lose_time(seconds: float) -> None:
+    """Let virtual time pass without giving the event loop a turn, as a busy process does."""
+    asyncio.get_running_loop()._selector.now_s += seconds  # type: ignore[attr-defined]
 
 
 class ScriptedClock:
