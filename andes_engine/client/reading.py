@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from andes_engine.errors import InvalidTimelineError, UnknownNameError
-from andes_engine.planner_config import is_number
 from andes_engine.qoe import headline_qoe
 
 Start = Literal["expected", "arrival"]
@@ -33,7 +33,7 @@ class Reader:
     tds: float = 4.5
 
     def __post_init__(self) -> None:
-        if not (is_number(self.ttft_s, 0.0) and is_number(self.tds, 1e-6)):
+        if not (0.0 <= self.ttft_s < math.inf and 0.0 < self.tds < math.inf):
             raise InvalidTimelineError(
                 f"a reader needs ttft_s >= 0 s and tds > 0 tokens/s, finite; got {self.ttft_s!r} and {self.tds!r}"
             )

@@ -139,7 +139,7 @@ def test_a_wrong_counter_is_told(pace: Any, wrong: dict[str, Any]) -> None:
 
 
 def test_a_reader_must_be_possible() -> None:
-    for wrong in ({"tds": 0.0}, {"ttft_s": -1.0}, {"ttft_s": float("nan")}, {"tds": True}):
+    for wrong in ({"tds": 0.0}, {"ttft_s": -1.0}, {"ttft_s": float("nan")}, {"tds": float("inf")}):
         with pytest.raises(AndesError, match="ttft_s >= 0"):
             Reader(**wrong)
     with pytest.raises(AndesError, match="unknown start"):
