@@ -87,9 +87,8 @@ def load(config: LoadConfig) -> LoadResult:
     workload = workload_at_rate(config.workload, config.seed, config.rate)
     _allow_many_connections()
     run, record, sent, dropped = asyncio.run(_replay(config, workload))
-    grid = comparison_grid(
-        summaries({record.engine: [record]}), f"{record.workload.name}, measured at the client", "rows"
-    )
+    title = f"{record.workload.name} on {record.engine}, measured at the client"
+    grid = comparison_grid(summaries({"": [record]}), title)
     found = sentences(record, sent, dropped)
     run.write_results({"runs": run_entries([Outcome("as sent", record)])})
     _write_requests(run.path / REQUESTS, record, sent)

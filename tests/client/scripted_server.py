@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,7 +49,7 @@ class Answer:
 
 async def well_behaved(answer: Answer) -> None:
     """Every token at once, and an end."""
-    for _ in range(answer.asked["max_tokens"]):
+    for _ in range(answer.asked.get("max_tokens", 4)):
         await answer.tokens()
     await answer.event("[DONE]")
 
@@ -92,7 +93,7 @@ class ScriptedServer:
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
         self.asked.append(asked)
-        row = int(asked["vllm_xargs"]["qoe_id"])
+        row = int(asked["vllm_xargs"].get("qoe_id", 0))
         answer = Answer(self, request, asked)
         try:
             await self._scripts.get(row, self._default)(answer)
@@ -100,3 +101,29 @@ class ScriptedServer:
             self.left_s[row] = asyncio.get_running_loop().time()
             raise
         return answer.response
+
+
+class Background:
+    """A scripted server on a thread of its own."""
+
+    def __init__(self, server: ScriptedServer) -> None:
+        self.server, self.url = server, ""
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
+
+    async def _serve(self) -> None:
+        async with self.server.running() as self.url:
+            self._ready.set()
+            await self._stop.wait()
+
+    def __enter__(self) -> Background:
+        self._thread.start()
+        assert self._ready.wait(30.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(30.0)
+        self._loop.close()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from agents.load import LoadConfig, load
 from agents.schema import ConfigError
 from andes_engine.errors import AndesError, CapacityError
 from andes_engine.qoe import headline_qoe
-from tests.client.scripted_server import MODEL, Answer, ScriptedServer
+from tests.client.scripted_server import MODEL, Answer, Background, ScriptedServer
 from tests.scripts.test_cli import script
 
 
@@ -25,39 +23,12 @@ async def refused(answer: Answer) -> None:
     await answer.refuse(400, "no [bold]room[/bold]")
 
 
-class Background:
-    """A scripted server on a thread of its own."""
-
-    def __init__(self, server: ScriptedServer) -> None:
-        self.server, self.url = server, ""
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
-
-    async def _serve(self) -> None:
-        async with self.server.running() as self.url:
-            self._ready.set()
-            await self._stop.wait()
-
-    def start(self) -> Background:
-        self._thread.start()
-        assert self._ready.wait(30.0)
-        return self
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30.0)
-        self._loop.close()
-
-
 @pytest.fixture
 def background() -> Iterator[Background]:
     server = ScriptedServer({2: refused})
     server.preemptions = 0
-    running = Background(server).start()
-    yield running
-    running.stop()
+    with Background(server) as running:
+        yield running
 
 
 SMALL = ("workload=tiny", "workload.duration_s=null", "workload.requests=8", "rate=100")
