@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from andes_engine.qoe import headline_qoe
 from andes_engine.workload import Workload
@@ -65,6 +65,20 @@ class RunRecord:
         return whole_s * (1.0 - self.qoe) / np.maximum(self.qoe, 1e-300)
 
 
+def qoe_upper_bound(delivery_s: ArrayLike, missing_tokens: int, cut_s: float, ttft_s: float, latency_s: float) -> float:
+    """Headline QoE of a response if everything that is missing comes at once.
+
+    Args:
+        delivery_s: Delivery times so far, s after arrival. Shape (n,), may be empty.
+        missing_tokens: Tokens still to come, >= 0.
+        cut_s: When they come, s after arrival, not before the last of the others.
+        ttft_s: Expected time to first token, s.
+        latency_s: Reader's pace, s per token.
+    """
+    ideal = np.concatenate([np.asarray(delivery_s, dtype=np.float64), np.full(missing_tokens, cut_s)])
+    return headline_qoe(np.maximum(ideal, 0.0), ttft_s, latency_s)
+
+
 def record_from_tokens(
     workload: Workload,
     engine: str,
@@ -83,8 +97,13 @@ def record_from_tokens(
     for row, times in enumerate(token_s):
         missing = workload.output_tokens[row] - len(times)
         cut_s = max(min(end_s, workload.abort_s[row]), workload.arrival_s[row], *times[-1:])
-        ideal = np.concatenate([times, np.full(missing, cut_s)]) - workload.arrival_s[row]
-        qoe[row] = headline_qoe(np.maximum(ideal, 0.0), workload.ttft_s[row], workload.latency_s[row])
+        qoe[row] = qoe_upper_bound(
+            times - workload.arrival_s[row],
+            int(missing),
+            cut_s - workload.arrival_s[row],
+            workload.ttft_s[row],
+            workload.latency_s[row],
+        )
         lower[row] = qoe[row] if missing == 0 else 0.0
         first[row] = times[0] if len(times) else np.nan
         finish[row] = times[-1] if missing == 0 else np.nan

@@ -42,6 +42,11 @@ class ChunkTokens:
         return sum(bool(_text_of(choice) or _get(_get(choice, "delta"), "tool_calls")) for choice in choices)
 
 
+def chunk_text(chunk: Any) -> str:
+    """Text that a chunk adds, of all its choices."""
+    return "".join(_text_of(choice) for choice in _get(chunk, "choices") or [])
+
+
 def split_chunk(chunk: Any, tokens: int) -> list[Any]:
     """A chunk of several tokens as chunks of one token each; a chunk with more than one choice or text stays whole.
 

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from andes_engine.client.sse import EventParser
+from andes_engine.vllm.episode import EpisodeRequest
 
 ABORTED = "aborted"
 """The reader left, as the workload says: no failure of the server."""
@@ -32,6 +33,29 @@ class StreamFailure(Exception):  # noqa: N818 - an outcome of a request, kept in
     def __init__(self, kind: str, detail: object = "") -> None:
         self.kind, self.detail = kind, " ".join(str(detail).split())[:_DETAIL_CHARS]
         super().__init__(f"{kind}: {self.detail}")
+
+
+def completion_body(model: str, request: EpisodeRequest, seed: int, cache_salt: str) -> bytes:
+    """A request of a workload as JSON: random prompt, exactly its number of tokens, its reader's expectation.
+
+    Args:
+        model: Name of the model.
+        request: What is asked.
+        seed: Of the prompt.
+        cache_salt: Only prompts with the same one are found in the server's prefix cache.
+    """
+    asked = {
+        "model": model,
+        "prompt": request.prompt_ids(seed),
+        "max_tokens": request.output_tokens,
+        "ignore_eos": True,
+        "temperature": 0.0,
+        "stream": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},  # says the tokens of each chunk
+        "cache_salt": cache_salt,
+        "vllm_xargs": request.extra_args,
+    }
+    return json.dumps(asked).encode()
 
 
 async def completion_chunks(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
@@ -18,6 +17,7 @@ from andes_engine.client.completions import (
     TOO_FEW_TOKENS,
     TOO_MANY_TOKENS,
     StreamFailure,
+    completion_body,
     completion_chunks,
 )
 from andes_engine.client.server import Target
@@ -98,14 +98,14 @@ class OpenLoop:
 
     async def run(self) -> float:
         """Send every request at its time and wait for all answers; returns how long it took, s."""
-        body = self._body(self._requests[0])
+        body = self._body(0)
         self._start_s = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             for row, request in enumerate(self._requests):
                 await asyncio.sleep(request.arrival_s - self.now_s)
                 group.create_task(self._send(row, request, body))
                 if row + 1 < len(self._requests):
-                    body = self._body(self._requests[row + 1])
+                    body = self._body(row + 1)
         return self.now_s
 
     async def _send(self, row: int, request: EpisodeRequest, body: bytes) -> None:
@@ -131,19 +131,8 @@ class OpenLoop:
             kind = TOO_FEW_TOKENS if tokens < output_tokens else TOO_MANY_TOKENS
             raise StreamFailure(kind, f"{tokens} tokens came, {output_tokens} were asked for")
 
-    def _body(self, request: EpisodeRequest) -> bytes:
-        asked = {
-            "model": self._target.model,
-            "prompt": request.prompt_ids(self._seed),
-            "max_tokens": request.output_tokens,
-            "ignore_eos": True,
-            "temperature": 0.0,
-            "stream": True,
-            "stream_options": {"include_usage": True, "continuous_usage_stats": True},  # says the tokens of each chunk
-            "cache_salt": self._salt,
-            "vllm_xargs": request.extra_args,
-        }
-        return json.dumps(asked).encode()
+    def _body(self, row: int) -> bytes:
+        return completion_body(self._target.model, self._requests[row], self._seed, self._salt)
 
     def _count(self, change: int) -> None:
         self.in_flight += change

@@ -6,14 +6,21 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from agents.cli import compose
 from agents.config import WorkloadSettings
+from agents.demo_page import DemoPageConfig, serve_page
 from agents.load import LoadConfig, load
+from agents.schema import from_mapping
 from andes_engine.client import AsyncPacer, Pacer, Reader
+from andes_engine.client.open_loop import OpenLoop, open_session
+from andes_engine.client.server import find_target
 from andes_engine.qoe import headline_qoe
+from andes_engine.workload import Workload
 from tests.live.stubs import NEEDS_VLLM
 
 pytestmark = [pytest.mark.slow, *NEEDS_VLLM]
@@ -47,10 +54,6 @@ def test_every_token_of_a_burst_is_measured(server: int, tmp_path: Path) -> None
 
 def test_a_refused_request_is_kept_in_the_record(server: int, tmp_path: Path) -> None:
     """Longer than `--max-model-len`, sent past the check that `load` makes first."""
-    from andes_engine.client.open_loop import OpenLoop, open_session
-    from andes_engine.client.server import find_target
-    from andes_engine.workload import Workload
-
     workload = Workload(
         "long", *(np.array(column) for column in ([0.0, 0.1], [8, 600], [4, 4], [1.0, 1.0], [0.2, 0.2]))
     )
@@ -64,6 +67,35 @@ def test_a_refused_request_is_kept_in_the_record(server: int, tmp_path: Path) ->
     sent = asyncio.run(task()).sent
     assert sent[0].failure == "" and len(sent[0].token_s) == 4
     assert sent[1].failure == "http_400" and "512" in sent[1].detail
+
+
+def test_the_page_shows_real_answers(server: int) -> None:
+    url = f"http://127.0.0.1:{server}"
+    overrides = [
+        "workload.duration_s=null",
+        "workload.requests=6",
+        "workload.readers=0.01",
+        "rate=20",
+        "port=0",
+        "cards=6",
+    ]
+    config = from_mapping(DemoPageConfig, compose("demo_page", f"fcfs={url}", f"andes={url}", *overrides))
+
+    async def task() -> dict[str, Any]:
+        address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        page = asyncio.create_task(serve_page(config, address.set_result))
+        await asyncio.wait([page, address], return_when=asyncio.FIRST_COMPLETED)
+        async with open_session() as session, session.get(f"{await address}/events") as response:
+            *_, last, _ = (await response.text()).split("\n\n")
+        page.cancel()
+        await asyncio.wait([page])
+        return json.loads(last.removeprefix("data: "))
+
+    seen = asyncio.run(task())
+    assert seen["done"] and [pane["name"] for pane in seen["panes"]] == ["FCFS", "Andes"]
+    for pane in seen["panes"]:
+        assert pane["states"] == ["done"] * 6 and 0.0 < pane["qoe"] <= 1.0
+        assert all(card["shown"] == card["tokens"] and card["text"].split() for card in pane["cards"])
 
 
 def test_the_openai_client_is_paced(server: int) -> None:
