@@ -79,7 +79,7 @@ class LoadResult:
 
 
 def load(config: LoadConfig) -> LoadResult:
-    """Replay the workload against the server and write what came out.
+    """Replay the workload against the server and write what came out; interrupted (Ctrl-C), what came until then.
 
     Raises:
         AndesError: If the configuration cannot work or no server answers; nothing was sent then.
@@ -128,7 +128,13 @@ async def _replay(config: LoadConfig, workload: Workload) -> tuple[RunDir, RunRe
         before = await server_preemptions(session, target.url)
         with tqdm(total=len(workload), desc=f"load on {target.url}", unit="request", disable=None) as bar:
             loop = OpenLoop(session, target, workload, config.seed, config.timeout_s, lambda state: _show(bar, state))
-            duration_s = await loop.run()
+            try:
+                duration_s = await loop.run()
+            except asyncio.CancelledError:  # Ctrl-C: the result is what went out so far
+                if not loop.sent:
+                    raise
+                _uncancel()
+                duration_s, workload = loop.now_s, workload.head(len(loop.sent))
         after = await server_preemptions(session, target.url)
     record = client_record(
         workload,
@@ -140,6 +146,13 @@ async def _replay(config: LoadConfig, workload: Workload) -> tuple[RunDir, RunRe
         server_preemptions=None if before is None or after is None else after - before,
     )
     return run, record, loop.sent, dropped
+
+
+def _uncancel() -> None:
+    """Go on after a cancellation that was dealt with."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
 
 
 def _show(bar: tqdm, state: OpenLoop) -> None:

@@ -13,12 +13,19 @@ from andes_engine.vllm.episode import EpisodeRequest
 
 ABORTED = "aborted"
 """The reader left, as the workload says: no failure of the server."""
-TIMEOUT, CONNECTION, DISCONNECTED, TRUNCATED, MALFORMED, SERVER_ERROR = (
-    *("timeout", "connection", "disconnected", "truncated", "malformed", "server_error"),
-)
-TOO_FEW_TOKENS, TOO_MANY_TOKENS = "too_few_tokens", "too_many_tokens"
+INTERRUPTED = "interrupted"
+"""The replay ended before the response did."""
+TIMEOUT = "timeout"
+CONNECTION = "connection"
+DISCONNECTED = "disconnected"
+TRUNCATED = "truncated"
+MALFORMED = "malformed"
+SERVER_ERROR = "server_error"
+TOO_FEW_TOKENS = "too_few_tokens"
+TOO_MANY_TOKENS = "too_many_tokens"
 
 _DETAIL_CHARS = 300
+_JSON = {"Content-Type": "application/json"}
 
 
 class StreamFailure(Exception):  # noqa: N818 - an outcome of a request, kept in its record
@@ -88,9 +95,6 @@ async def completion_chunks(
     except aiohttp.ClientError as error:
         raise StreamFailure(DISCONNECTED, error) from error
     raise StreamFailure(TRUNCATED, "the stream ended without [DONE]")
-
-
-_JSON = {"Content-Type": "application/json"}
 
 
 def _chunk(data: str) -> dict[str, Any]:

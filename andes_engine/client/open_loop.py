@@ -13,6 +13,7 @@ import aiohttp
 from andes_engine.client.chunks import ChunkTokens
 from andes_engine.client.completions import (
     ABORTED,
+    INTERRUPTED,
     TIMEOUT,
     TOO_FEW_TOKENS,
     TOO_MANY_TOKENS,
@@ -97,7 +98,10 @@ class OpenLoop:
         return asyncio.get_running_loop().time() - self._start_s
 
     async def run(self) -> float:
-        """Send every request at its time and wait for all answers; returns how long it took, s."""
+        """Send every request at its time and wait for all answers; returns how long it took, s.
+
+        Cancelled, it hangs up on those under way; `sent` then has what went out.
+        """
         body = self._body(0)
         self._start_s = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
@@ -117,6 +121,9 @@ class OpenLoop:
                 await self._receive(outcome, body, request.output_tokens)
         except TimeoutError:
             outcome.failure = ABORTED if give_up_s == request.abort_s else TIMEOUT
+        except asyncio.CancelledError:
+            outcome.failure = INTERRUPTED
+            raise
         except StreamFailure as failure:
             outcome.failure, outcome.detail = failure.kind, failure.detail
         finally:

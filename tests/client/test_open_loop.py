@@ -199,6 +199,21 @@ def test_nobody_listens() -> None:
     assert virtually(task())[0].failure == "connection"
 
 
+def test_an_interrupted_replay_says_what_went_out() -> None:
+    async def task() -> dict[int, Sent]:
+        async with ScriptedServer(default=paced(1.0, 1.0, 1.0)).running() as url, open_session() as session:
+            loop = OpenLoop(session, await find_target(session, url, None), asking([0.0, 2.0, 99.0]))
+            running = asyncio.create_task(loop.run())
+            await asyncio.sleep(4.5)
+            running.cancel()
+            await asyncio.wait([running])
+            assert loop.in_flight == 0 and running.cancelled()
+            return loop.sent
+
+    sent = virtually(task())
+    assert [(sent[row].failure, len(sent[row].token_s)) for row in sent] == [("", 3), ("interrupted", 2)]
+
+
 def test_a_reader_who_leaves_hangs_up() -> None:
     server = ScriptedServer(default=paced(*[0.5] * 30))
     workload = asking([0.0, 1.0], output_tokens=30, abort_s=np.array([3.2, np.inf]))

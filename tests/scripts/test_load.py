@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +95,30 @@ def test_requests_too_long_for_the_server(background: Background, tmp_path: Path
     kept = int((lengths <= lengths[8]).sum())
     assert len(result.record.workload) == kept
     assert f"{12 - kept} requests were longer than the server takes and were not sent." in result.sentences
+
+
+def test_ctrl_c_keeps_what_went_out(tmp_path: Path) -> None:
+    async def endless(answer: Answer) -> None:
+        while True:
+            await answer.tokens()
+            await asyncio.sleep(0.01)
+
+    server = ScriptedServer(default=endless)
+    with Background(server) as running:
+        asked = config(running, tmp_path, requests=5, arrivals={"kind": "poisson"})
+
+        def interrupt() -> None:
+            while len(server.asked) < 3:
+                time.sleep(0.01)
+            signal.raise_signal(signal.SIGINT)
+
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=interrupt, daemon=True).start()
+        result = load(replace(asked, rate=2.0))
+        signal.signal(signal.SIGINT, before)
+    sent = len(result.record.workload)
+    assert 3 <= sent <= 5 and result.record.notes["failed_interrupted"] == result.record.notes["failed"] >= 1.0
+    assert len((tmp_path / "requests.jsonl").read_text().splitlines()) == sent
 
 
 def test_a_run_directory_is_not_used_twice(background: Background, tmp_path: Path) -> None:
