@@ -9,7 +9,6 @@ import pytest
 
 from andes_engine.vllm.episode import EpisodeRecord, LiveConfig
 from andes_engine.vllm.live_engine import LiveEngine
-from tests.live.server import serving
 from tests.live.stubs import overload
 
 LIVE_CONFIG = LiveConfig(kv_blocks=24, max_model_len=640)
@@ -35,10 +34,3 @@ def stock_record(model_dir: Path) -> EpisodeRecord:
     record = engine.replay(LIVE_REQUESTS)
     engine.shutdown()
     return record
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Port of a real server; every test that needs one shares it."""
-    with serving(tmp_path_factory.mktemp("server")) as port:
-        yield port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from andes_engine.client.open_loop import OpenLoop, open_session
 from andes_engine.client.server import find_target
 from andes_engine.qoe import headline_qoe
 from andes_engine.workload import Workload
+from tests.live.server import serving
 from tests.live.stubs import NEEDS_VLLM
 
 pytestmark = [pytest.mark.slow, *NEEDS_VLLM]
@@ -30,12 +32,18 @@ READER = Reader(ttft_s=0.1, tds=20.0)
 EXTRA = {"ignore_eos": True, "vllm_xargs": READER.vllm_xargs}
 
 
-def test_every_token_of_a_burst_is_measured(server: int, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with serving(tmp_path_factory.mktemp("server")) as port:
+        yield port
+
+
+def test_every_token_of_a_burst_is_measured(port: int, tmp_path: Path) -> None:
     """40 requests at once on 16 places, a third of the readers impatient; one request is longer than the model allows."""
     traffic = WorkloadSettings(
         "tiny", lengths="tiny", requests=40, patience={"mean_s": 2.0, "share": 0.3}, on_too_long="drop"
     )
-    result = load(LoadConfig(1, str(tmp_path / "load"), f"http://127.0.0.1:{server}", traffic, rate=20.0))
+    result = load(LoadConfig(1, str(tmp_path / "load"), f"http://127.0.0.1:{port}", traffic, rate=20.0))
     record, notes = result.record, result.record.notes
     assert notes["failed"] == 0.0, result.sentences
     stayed = np.isinf(record.workload.abort_s)
@@ -52,7 +60,7 @@ def test_every_token_of_a_burst_is_measured(server: int, tmp_path: Path) -> None
     assert entry["requests"] == len(record.workload) and entry["fingerprint"] == record.workload.fingerprint
 
 
-def test_a_refused_request_is_kept_in_the_record(server: int, tmp_path: Path) -> None:
+def test_a_refused_request_is_kept_in_the_record(port: int, tmp_path: Path) -> None:
     """Longer than `--max-model-len`, sent past the check that `load` makes first."""
     workload = Workload(
         "long", *(np.array(column) for column in ([0.0, 0.1], [8, 600], [4, 4], [1.0, 1.0], [0.2, 0.2]))
@@ -60,7 +68,7 @@ def test_a_refused_request_is_kept_in_the_record(server: int, tmp_path: Path) ->
 
     async def task() -> OpenLoop:
         async with open_session() as session:
-            loop = OpenLoop(session, await find_target(session, f"http://127.0.0.1:{server}", None), workload)
+            loop = OpenLoop(session, await find_target(session, f"http://127.0.0.1:{port}", None), workload)
             await loop.run()
             return loop
 
@@ -69,8 +77,8 @@ def test_a_refused_request_is_kept_in_the_record(server: int, tmp_path: Path) ->
     assert sent[1].failure == "http_400" and "512" in sent[1].detail
 
 
-def test_the_page_shows_real_answers(server: int) -> None:
-    url = f"http://127.0.0.1:{server}"
+def test_the_page_shows_real_answers(port: int) -> None:
+    url = f"http://127.0.0.1:{port}"
     overrides = [
         "workload.duration_s=null",
         "workload.requests=6",
@@ -98,10 +106,10 @@ def test_the_page_shows_real_answers(server: int) -> None:
         assert all(card["shown"] == card["tokens"] and card["text"].split() for card in pane["cards"])
 
 
-def test_the_openai_client_is_paced(server: int) -> None:
+def test_the_openai_client_is_paced(port: int) -> None:
     import openai
 
-    client = openai.OpenAI(base_url=f"http://127.0.0.1:{server}/v1", api_key="none")
+    client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none")
     model = client.models.list().data[0].id
     sent_s = time.monotonic()
     stream = client.completions.create(model=model, **ASKED, extra_body=EXTRA)
@@ -113,11 +121,11 @@ def test_the_openai_client_is_paced(server: int) -> None:
     assert (np.array(reading.consumed_s) >= np.array(reading.delivered_s)).all()
 
 
-def test_the_asynchronous_client_is_paced_and_hangs_up(server: int) -> None:
+def test_the_asynchronous_client_is_paced_and_hangs_up(port: int) -> None:
     import openai
 
     async def task() -> list[str]:
-        client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{server}/v1", api_key="none")
+        client = openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none")
         model = (await client.models.list()).data[0].id
         shown = []
         stream = await client.completions.create(model=model, **{**ASKED, "max_tokens": 400}, extra_body=EXTRA)
