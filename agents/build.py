@@ -93,17 +93,8 @@ def _replayed(
     engine: EngineConfig, settings: WorkloadSettings, loads: tuple[float, ...], seeds: int, split: str
 ) -> Iterator[Scenario]:
     """The trace with readers drawn anew for each seed, at its own rate or stretched to each load."""
-    assert settings.trace is not None
-    if settings.multi_round is not None:
-        raise ConfigError(
-            "workload.multi_round makes conversations, a replayed trace has its own; leave one of them out"
-        )
-    parts = {part: getattr(settings, part) for part in ("readers", "ttft", "skip_zero", "users", "patience")}
     for seed in _seeds(split, seeds):
-        trace = load_trace(settings.trace, seed=seed, **parts)
-        trace = trace.head(settings.requests) if settings.requests else trace
-        trace = trace.between(0.0, settings.duration_s) if settings.duration_s else trace
-        trace = _fitted(trace, engine, settings)
+        trace = _fitted(_recorded(settings, seed), engine, settings)
         if not settings.rescale:
             yield Scenario("as recorded", trace)
             continue
@@ -112,13 +103,45 @@ def _replayed(
             yield Scenario(f"load {load:g}", trace.at_rate(load * rate))
 
 
+def _recorded(settings: WorkloadSettings, seed: int | SeedSequence) -> Workload:
+    """The part of the trace that is replayed, with readers drawn from `seed`."""
+    assert settings.trace is not None
+    if settings.multi_round is not None:
+        raise ConfigError(
+            "workload.multi_round makes conversations, a replayed trace has its own; leave one of them out"
+        )
+    parts = {part: getattr(settings, part) for part in ("readers", "ttft", "skip_zero", "users", "patience")}
+    trace = load_trace(settings.trace, seed=seed, **parts)
+    trace = trace.head(settings.requests) if settings.requests else trace
+    return trace.between(0.0, settings.duration_s) if settings.duration_s else trace
+
+
+def workload_at_rate(settings: WorkloadSettings, seed: int, rate: float) -> Workload:
+    """One workload for a server whose saturation nobody knows: a trace at its own rate, or traffic at so many requests/s.
+
+    Args:
+        settings: Traffic; `rescale` stretches a trace to the rate.
+        seed: Of everything drawn.
+        rate: Mean arrival rate, requests/s.
+    """
+    if not (settings.trace and has_times(settings.trace)):
+        return generate(spec_of(settings), seed, rate)
+    trace = _recorded(settings, seed)
+    return trace.at_rate(rate) if settings.rescale else trace
+
+
 def _fitted(workload: Workload, engine: EngineConfig, settings: WorkloadSettings) -> Workload:
-    if settings.on_too_long not in ("refuse", "drop"):
-        raise UnknownNameError("workload.on_too_long", settings.on_too_long, ("refuse", "drop"))
-    if settings.on_too_long == "drop":
+    if drops_long(settings):
         return workload.fitting(engine)[0]
     workload.check_fits(engine)
     return workload
+
+
+def drops_long(settings: WorkloadSettings) -> bool:
+    """Whether requests that are too long are dropped instead of refused."""
+    if settings.on_too_long not in ("refuse", "drop"):
+        raise UnknownNameError("workload.on_too_long", settings.on_too_long, ("refuse", "drop"))
+    return settings.on_too_long == "drop"
 
 
 def _seeds(split: str, count: int) -> list[SeedSequence]:

@@ -11,13 +11,12 @@ import numpy as np
 
 from agents.build import compare_scenarios
 from agents.config import CompareConfig
-from agents.evaluate import Outcome, differences, evaluate
+from agents.evaluate import Outcome, differences, evaluate, run_entries
 from agents.export import policy_folder
 from agents.run_dir import RunDir, plain
 from agents.schema import ConfigError
 from agents.tracking import tracking
 from andes_engine.contender import Contender
-from andes_engine.metrics import summarize
 from andes_engine.policy.bundle import load_bundle
 from andes_engine.records import RunRecord
 from andes_engine.report.differences import Difference, difference_grid
@@ -57,7 +56,7 @@ def compare(config: CompareConfig) -> CompareResult:
         traffic = Path(config.trace).stem if config.trace else config.workload.name
         title = f"Paired differences: {traffic} at loads {', '.join(f'{load:g}' for load in config.loads)}, {config.engine.name}"
         grids = (*_tables(outcomes), difference_grid(found, title))
-        run.write_results({"runs": _runs(outcomes), "differences": found})
+        run.write_results({"runs": run_entries(outcomes), "differences": found})
         figures = _figures(run, outcomes)
         report = write_report(
             run.path / "report.html",
@@ -104,22 +103,6 @@ def _by_stratum(outcomes: Sequence[Outcome]) -> dict[str, list[RunRecord]]:
     for outcome in outcomes:
         by_stratum[outcome.stratum].append(outcome.record)
     return by_stratum
-
-
-def _runs(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
-    return [
-        {
-            "contender": run.scheduler,
-            "engine": run.engine,
-            "stratum": stratum,
-            "workload": run.workload.name,
-            "fingerprint": run.workload.fingerprint,
-            "requests": len(run.workload),
-            "metrics": summarize(run),
-            "notes": run.notes,
-        }
-        for stratum, run in outcomes
-    ]
 
 
 def _figures(run: RunDir, outcomes: Sequence[Outcome]) -> tuple[ReportFigure, ...]:

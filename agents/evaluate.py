@@ -15,6 +15,7 @@ from agents.statistics import Pair, paired_difference
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import UnknownNameError
+from andes_engine.metrics import summarize
 from andes_engine.records import RunRecord
 from andes_engine.report.differences import Difference
 from andes_engine.sim.run import run_simulated
@@ -54,6 +55,23 @@ def evaluate(
     jobs = [Job(engine, scenario, contender) for scenario in scenarios for contender in contenders]
     bar = tqdm(_results(jobs, workers), total=len(jobs), desc="simulating", disable=None if progress else True)
     return list(bar)
+
+
+def run_entries(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+    """Runs as a results file has them."""
+    return [
+        {
+            "contender": run.scheduler,
+            "engine": run.engine,
+            "stratum": stratum,
+            "workload": run.workload.name,
+            "fingerprint": run.workload.fingerprint,
+            "requests": len(run.workload),
+            "metrics": summarize(run),
+            "notes": run.notes,
+        }
+        for stratum, run in outcomes
+    ]
 
 
 def differences(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from andes_engine.qoe import headline_qoe
 from andes_engine.workload import Workload
@@ -27,9 +27,9 @@ class RunRecord:
         first_token_s: Time of the first token, NaN if there was none.
         finish_s: Time of the last token, NaN if unfinished.
         emitted_tokens: Tokens delivered.
-        preemptions: Times the request lost its KV cache.
+        preemptions: Times the request lost its KV cache; NaN where the engine does not tell.
         duration_s: Time from the first arrival's clock zero to the end of the run.
-        prefill_tokens: Prompt tokens computed, recomputation included.
+        prefill_tokens: Prompt tokens computed, recomputation included; NaN where the engine does not tell.
         token_s: Delivery time of each token, per request; empty when not recorded.
         notes: Counters worth showing: decisions, planned preemptions, fallbacks.
     """
@@ -42,9 +42,9 @@ class RunRecord:
     first_token_s: FloatArray
     finish_s: FloatArray
     emitted_tokens: IntArray
-    preemptions: IntArray
+    preemptions: IntArray | FloatArray
     duration_s: float
-    prefill_tokens: int
+    prefill_tokens: float
     token_s: tuple[FloatArray, ...] = ()
     notes: dict[str, float] = field(default_factory=dict)
 
@@ -65,8 +65,27 @@ class RunRecord:
         return whole_s * (1.0 - self.qoe) / np.maximum(self.qoe, 1e-300)
 
 
+def qoe_upper_bound(delivery_s: ArrayLike, missing_tokens: int, cut_s: float, ttft_s: float, latency_s: float) -> float:
+    """Headline QoE of a response if everything that is missing comes at once.
+
+    Args:
+        delivery_s: Delivery times so far, s after arrival. Shape (n,), may be empty.
+        missing_tokens: Tokens still to come, >= 0.
+        cut_s: When they come, s after arrival, not before the last of the others.
+        ttft_s: Expected time to first token, s.
+        latency_s: Reader's pace, s per token.
+    """
+    ideal = np.concatenate([np.asarray(delivery_s, dtype=np.float64), np.full(missing_tokens, cut_s)])
+    return headline_qoe(np.maximum(ideal, 0.0), ttft_s, latency_s)
+
+
 def record_from_tokens(
-    workload: Workload, engine: str, scheduler: str, token_s: list[FloatArray], preemptions: IntArray, **run: object
+    workload: Workload,
+    engine: str,
+    scheduler: str,
+    token_s: list[FloatArray],
+    preemptions: IntArray | FloatArray,
+    **run: object,
 ) -> RunRecord:
     """A record from each request's token times (run's clock), for engines that are measured from outside."""
     n = len(workload)
@@ -78,8 +97,13 @@ def record_from_tokens(
     for row, times in enumerate(token_s):
         missing = workload.output_tokens[row] - len(times)
         cut_s = max(min(end_s, workload.abort_s[row]), workload.arrival_s[row], *times[-1:])
-        ideal = np.concatenate([times, np.full(missing, cut_s)]) - workload.arrival_s[row]
-        qoe[row] = headline_qoe(np.maximum(ideal, 0.0), workload.ttft_s[row], workload.latency_s[row])
+        qoe[row] = qoe_upper_bound(
+            times - workload.arrival_s[row],
+            int(missing),
+            cut_s - workload.arrival_s[row],
+            workload.ttft_s[row],
+            workload.latency_s[row],
+        )
         lower[row] = qoe[row] if missing == 0 else 0.0
         first[row] = times[0] if len(times) else np.nan
         finish[row] = times[-1] if missing == 0 else np.nan

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,15 @@ def mooncake_trace() -> Path:
 @pytest.fixture
 def sharegpt_lengths() -> Path:
     return _recorded("sharegpt_lengths.csv")
+
+
+@pytest.fixture
+def chromium() -> str:
+    found = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+    )
+    if not found and os.environ.get("CI"):
+        pytest.fail("CI must run the page tests: .ci/run installs Debian's chromium")
+    if not found:
+        pytest.skip("no chromium or chrome on PATH; apt-get install chromium to run this test")
+    return found

@@ -167,19 +167,26 @@ class Workload:
 
     def fitting(self, engine: EngineConfig) -> tuple[Workload, int]:
         """The requests this engine can hold, and how many it cannot."""
-        keep = self.prompt_tokens + self.output_tokens <= _longest(engine)
-        return (self if keep.all() else self._select(keep)), int((~keep).sum())
+        return self.up_to(_longest(engine))
 
     def check_fits(self, engine: EngineConfig) -> None:
         """Refuse a workload with a request longer than the engine's KV cache or model length."""
+        self.check_up_to(_longest(engine), f"engine '{engine.name}'", "raise kv_blocks (or max_model_len_tokens)")
+
+    def up_to(self, longest_tokens: int) -> tuple[Workload, int]:
+        """The requests of at most so many tokens, prompt and output together, and how many are longer."""
+        keep = self.prompt_tokens + self.output_tokens <= longest_tokens
+        return (self if keep.all() else self._select(keep)), int((~keep).sum())
+
+    def check_up_to(self, longest_tokens: int, holder: str, remedy: str) -> None:
+        """Refuse a workload with a longer request than that; `holder` and `remedy` are for the message."""
         length = self.prompt_tokens + self.output_tokens
-        longest = _longest(engine)
-        if (length > longest).any():
-            row = int(np.argmax(length > longest))
+        if (length > longest_tokens).any():
+            row = int(np.argmax(length > longest_tokens))
             raise CapacityError(
                 f"workload '{self.name}': request {row} needs {length[row]} tokens ({self.prompt_tokens[row]} prompt + "
-                f"{self.output_tokens[row]} output) but engine '{engine.name}' holds {longest} per request; "
-                "raise kv_blocks (or max_model_len_tokens), or drop long requests with workload.on_too_long=drop"
+                f"{self.output_tokens[row]} output) but {holder} holds {longest_tokens} per request; "
+                f"{remedy}, or drop long requests with workload.on_too_long=drop"
             )
 
     def _select(self, rows: slice | NDArray[np.bool_]) -> Workload:

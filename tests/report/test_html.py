@@ -1,6 +1,4 @@
-import os
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,14 +11,8 @@ from andes_engine.report.html import ReportFigure, write_report
 from andes_engine.report.provenance import provenance
 from andes_engine.report.tables import compare, comparison_grid
 from andes_engine.report.timelines import token_timelines
+from tests.browser import QUIET
 
-OFFLINE = (
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
@@ -115,22 +107,9 @@ def test_page_escapes_what_it_is_given(page):
     assert 'aria-label="Two &#34;typical&#34; requests"' in text
 
 
-@pytest.fixture
-def chromium() -> str:
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-    )
-    if not found and os.environ.get("CI"):
-        pytest.fail("CI must run the page tests: .ci/run installs Debian's chromium")
-    if not found:
-        pytest.skip("no chromium or chrome on PATH; apt-get install chromium to run this test")
-    return found
-
-
 def run_chromium(chromium: str, page: Path, *options: str) -> str:
-    quiet = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--log-level=0", *OFFLINE)
     profile = f"--user-data-dir={page.parent / 'profile'}"
-    words = [chromium, *quiet, profile, *options, page.resolve().as_uri()]
+    words = [chromium, *QUIET, profile, *options, page.resolve().as_uri()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
     return done.stderr if "--dump-dom" not in options else done.stdout + done.stderr
 
