@@ -7,6 +7,7 @@ import numpy as np
 from andes_engine.decision_buffers import empty_decision
 from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.sim import state as st
+from andes_engine.sim.decoders import no_decoders
 from andes_engine.sim.lifecycle import ready
 from andes_engine.sim.load import LOAD_SIZE
 from andes_engine.sim.state import Engines
@@ -31,6 +32,7 @@ class OwnLoop:
         self._plan = empty_decision.py_func(engine.running.shape[0], engine.waiting.shape[0])
         self._scheduled = np.zeros(engine.running.shape[0], dtype=np.int64)
         self._load = np.zeros(LOAD_SIZE, dtype=np.int64)
+        self._nobody = no_decoders.py_func(engine.running.shape[0], 0)
 
     def advance(self, until_s: float) -> None:
         """Run until `until_s` or until drained; a failing function stops the run with its reason."""
@@ -39,4 +41,4 @@ class OwnLoop:
             running = engine.running[: registers[st.R_RUNNING]]
             rows = np.concatenate([running, engine.waiting[: registers[st.R_WAITING]]])
             score_live(self._score, self._name, engine.table, rows, float(engine.now_s[0]))
-            step(engine, self._plan, self._scheduled, self._load)
+            step(engine, self._plan, self._scheduled, self._load, self._nobody)

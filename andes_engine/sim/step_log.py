@@ -12,6 +12,7 @@ from andes_engine.knobs import Knobs
 from andes_engine.schedulers import OWN
 from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.sim import state as st
+from andes_engine.sim.decoders import no_decoders
 from andes_engine.sim.lifecycle import ready
 from andes_engine.sim.load import LOAD_SIZE
 from andes_engine.sim.simulator import DRAIN, Simulator
@@ -45,6 +46,7 @@ def simulated_steps(
     score = load_score(scheduler) if mine.limits[st.L_SCHEDULER] == OWN else None
     plan = empty_decision.py_func(mine.running.shape[0], mine.waiting.shape[0])
     scheduled, load = np.zeros(mine.running.shape[0], dtype=np.int64), np.zeros(LOAD_SIZE, dtype=np.int64)
+    nobody = no_decoders.py_func(mine.running.shape[0], 0)
     table, registers = mine.table, mine.registers
     while ready(mine, DRAIN):
         if score is not None:
@@ -52,7 +54,7 @@ def simulated_steps(
             score_live(score, scheduler, table, np.concatenate(live), float(mine.now_s[0]))
         start_s, preemptions = float(mine.now_s[0]), table["preemptions"].copy()
         computed = table["computed_tokens"].copy()
-        step(mine, plan, scheduled, load)
+        step(mine, plan, scheduled, load, nobody)
         lost = np.flatnonzero(table["preemptions"] != preemptions)
         moved = np.flatnonzero(table["computed_tokens"] > np.where(table["preemptions"] != preemptions, 0, computed))
         after = tuple((int(row), int(table["computed_tokens"][row])) for row in moved)

@@ -8,14 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andes_engine import counters as ct
+from andes_engine.decision_buffers import Decision, empty_decision
 from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S
 from andes_engine.schedulers import SCHEDULERS
 from andes_engine.sim import state as st_
+from andes_engine.sim.decoders import COUNT, Decoders, can_decode, no_decoders, settle
 from andes_engine.sim.fast_forward import fast_forward
-from andes_engine.sim.lifecycle import ready
+from andes_engine.sim.lifecycle import ready, somebody_leaves
+from andes_engine.sim.load import LOAD_SIZE
 from andes_engine.sim.reference_state import pool_in
 from andes_engine.sim.simulator import Simulator
-from andes_engine.sim.state import one
+from andes_engine.sim.state import Engines, IntArray, one
+from andes_engine.sim.step import step
 from tests.random_cases import any_case
 
 seeds = st.integers(0, 10**6)
@@ -75,6 +79,57 @@ def test_cuts_change_nothing(scheduler: str, seed: int, slice_s: float, both_ski
     check_same(sliced, whole, looked_alike=False)
 
 
+@pytest.mark.parametrize("scheduler", ["fcfs", "sarathi"])
+@settings(max_examples=60)
+@given(seeds, st.floats(0.05, 10.0))
+def test_a_busy_engine_accounts_late_for_the_same(scheduler: str, seed: int, slice_s: float) -> None:
+    """First come, first served: decoders stay unaccounted for while others arrive, prefill in chunks, are preempted, leave."""
+    case = any_case(seed, scheduler, requests=120)
+    late, stepping = case.started(), case.started(every_step=True)
+    for until_s in (slice_s, 3.0 * slice_s, np.inf):
+        late.advance(until_s)
+        stepping.advance(until_s)
+        check_same(late, stepping)
+
+
+def test_decoders_are_late_while_everything_happens() -> None:
+    """Otherwise the test above would compare two runs that account for everybody at once."""
+    happened, chunks, ends = np.zeros(ct.COUNTER_COUNT, dtype=np.int64), 0, 0
+    for seed in range(40):
+        engine = one(any_case(seed, "fcfs", requests=40).started().engines, 0)
+        if engine.limits[st_.L_PREFIX_CACHING] != 0:
+            continue
+        decoders, scratch = no_decoders.py_func(engine.running.shape[0], 4096), step_scratch(engine)
+        while not drained(engine, decoders):
+            if fast_forward(engine, np.inf, decoders) > 0:
+                continue
+            if not can_decode(engine, decoders):
+                settle(engine, decoders)
+            before, late = engine.counters.copy(), decoders.head[COUNT]
+            step(engine, *scratch, decoders)
+            if late > 0:
+                happened += engine.counters - before
+                ends += late - decoders.head[COUNT]
+                last = engine.running[max(engine.registers[st_.R_RUNNING], 1) - 1]
+                chunks += 0 < engine.table["computed_tokens"][last] < engine.table["prompt_tokens"][last]
+    assert min(happened[[ct.PREFILL_TOKENS, ct.PREEMPTIONS, ct.COPIED_BLOCKS]]) > 0
+    assert chunks > 0
+    assert ends > 0
+
+
+def drained(engine: Engines, decoders: Decoders) -> bool:
+    """Let arrive and leave; decoders are up to date when somebody leaves."""
+    if somebody_leaves(engine, np.inf):
+        settle(engine, decoders)
+    return not ready(engine, np.inf)
+
+
+def step_scratch(engine: Engines) -> tuple[Decision, IntArray, IntArray]:
+    """What `step` writes into besides the engine."""
+    plan = empty_decision.py_func(engine.running.shape[0], engine.waiting.shape[0])
+    return plan, np.zeros(engine.running.shape[0], dtype=np.int64), np.zeros(LOAD_SIZE, dtype=np.int64)
+
+
 @pytest.mark.parametrize("planning_period_s", [0.0, 0.4])
 def test_iterations_are_skipped(planning_period_s: float) -> None:
     """Otherwise there would be nothing to compare: most iterations of a calm run are never stepped through."""
@@ -84,10 +139,11 @@ def test_iterations_are_skipped(planning_period_s: float) -> None:
         0, np.where(np.arange(len(case.knobs)) == len(case.knobs) - 1, planning_period_s, case.knobs.vector)
     )
     engine, skipped = one(simulator.engines, 0), 0
-    times_s, phases = np.zeros(4096), np.zeros(1024, dtype=np.int64)
+    decoders = no_decoders.py_func(engine.running.shape[0], 4096)
     while ready(engine, np.inf):
-        count = fast_forward(engine, np.inf, times_s, phases)
+        count = fast_forward(engine, np.inf, decoders)
         skipped += count
+        settle(engine, decoders)
         if count == 0:
             simulator.advance(float(np.nextafter(engine.now_s[0], np.inf)))
     assert simulator.drained(0)
