@@ -11,7 +11,7 @@ from andes_engine.sim.decoders import no_decoders
 from andes_engine.sim.lifecycle import ready
 from andes_engine.sim.load import LOAD_SIZE
 from andes_engine.sim.state import Engines
-from andes_engine.sim.step import step
+from andes_engine.sim.step import advance
 
 
 class OwnLoop:
@@ -41,4 +41,5 @@ class OwnLoop:
             running = engine.running[: registers[st.R_RUNNING]]
             rows = np.concatenate([running, engine.waiting[: registers[st.R_WAITING]]])
             score_live(self._score, self._name, engine.table, rows, float(engine.now_s[0]))
-            step(engine, self._plan, self._scheduled, self._load, self._nobody)
+            just_after_s = float(np.nextafter(engine.now_s[0], np.inf))  # one iteration
+            advance(engine, just_after_s, self._plan, self._scheduled, self._load, self._nobody)

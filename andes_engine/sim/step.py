@@ -56,14 +56,17 @@ def advance_all(engines: Engines, until_s: FloatArray, every_step: bool) -> None
     load = np.zeros(LOAD_SIZE, dtype=np.int64)
     decoders = no_decoders(engines.running.shape[1], 0 if every_step else _MOST_LATE)
     for index in range(engines.now_s.shape[0]):
-        _advance(one(engines, index), until_s[index], plan, scheduled, load, decoders)
+        advance(one(engines, index), until_s[index], plan, scheduled, load, decoders)
 
 
 @compiled
-def _advance(
+def advance(
     engine: Engines, until_s: float, plan: Decision, scheduled: IntArray, load: IntArray, decoders: Decoders
 ) -> None:
-    """Where plans or cached prefixes look at requests one by one, decoders are up to date at every `step`."""
+    """Run one engine until its time, or until it has drained.
+
+    Where plans or cached prefixes look at requests one by one, decoders are up to date before every iteration.
+    """
     late = engine.limits[st.L_SCHEDULER] <= SARATHI and engine.limits[st.L_PREFIX_CACHING] == 0
     while True:
         if not late or somebody_leaves(engine, until_s):
@@ -73,12 +76,12 @@ def _advance(
         if fast_forward(engine, until_s, decoders) == 0:
             if not late or not can_decode(engine, decoders):
                 settle(engine, decoders)
-            step(engine, plan, scheduled, load, decoders)
+            _step(engine, plan, scheduled, load, decoders)
     settle(engine, decoders)
 
 
 @compiled_into_caller
-def step(engine: Engines, plan: Decision, scheduled: IntArray, load: IntArray, decoders: Decoders) -> None:
+def _step(engine: Engines, plan: Decision, scheduled: IntArray, load: IntArray, decoders: Decoders) -> None:
     """One iteration: decide, apply, schedule, let its time pass, deliver its tokens (those of decoders late)."""
     scheduler = engine.limits[st.L_SCHEDULER]
     if engine.limits[st.L_PREFIX_CACHING] != 0 and scheduler > SARATHI:

@@ -16,7 +16,7 @@ from andes_engine.sim.decoders import no_decoders
 from andes_engine.sim.lifecycle import ready
 from andes_engine.sim.load import LOAD_SIZE
 from andes_engine.sim.simulator import DRAIN, Simulator
-from andes_engine.sim.step import step
+from andes_engine.sim.step import advance
 from andes_engine.workload import Workload
 
 
@@ -54,7 +54,7 @@ def simulated_steps(
             score_live(score, scheduler, table, np.concatenate(live), float(mine.now_s[0]))
         start_s, preemptions = float(mine.now_s[0]), table["preemptions"].copy()
         computed = table["computed_tokens"].copy()
-        step(mine, plan, scheduled, load, nobody)
+        advance(mine, float(np.nextafter(start_s, np.inf)), plan, scheduled, load, nobody)  # one iteration
         lost = np.flatnonzero(table["preemptions"] != preemptions)
         moved = np.flatnonzero(table["computed_tokens"] > np.where(table["preemptions"] != preemptions, 0, computed))
         after = tuple((int(row), int(table["computed_tokens"][row])) for row in moved)
