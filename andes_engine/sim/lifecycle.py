@@ -32,6 +32,15 @@ def ready(engine: Engines, until_s: float) -> bool:
 
 
 @compiled
+def somebody_leaves(engine: Engines, until_s: float) -> bool:
+    """Whether `ready` would take out a reader before anything else happens; lets arrive what has."""
+    if engine.now_s[0] >= until_s:
+        return False
+    arrive(engine)
+    return engine.now_s[0] >= engine.memory.rhythm[NEXT_ABORT_S]
+
+
+@compiled
 def arrive(engine: Engines) -> None:
     """Queue what has arrived by now."""
     registers, rhythm = engine.registers, engine.memory.rhythm

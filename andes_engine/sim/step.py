@@ -28,38 +28,36 @@ from andes_engine.decision_buffers import (
 from andes_engine.native.entry import call
 from andes_engine.request import context_tokens, deliver
 from andes_engine.schedulers import SARATHI, VTC
+from andes_engine.sim import decoders as dc
 from andes_engine.sim import state as st
+from andes_engine.sim.decoders import Decoders, can_decode, no_decoders, part, pass_iteration, settle
 from andes_engine.sim.fast_forward import fast_forward
 from andes_engine.sim.kv_cache import grow, needed_blocks, note_cached, start
-from andes_engine.sim.lifecycle import finish, note_token, preempt, ready
-from andes_engine.sim.load import LOAD_SIZE, PREFILL, load_seconds, note_load
+from andes_engine.sim.lifecycle import finish, note_token, preempt, ready, somebody_leaves
+from andes_engine.sim.load import CONTEXT, DECODES, LOAD_SIZE, PREFILL, load_seconds, note_load
 from andes_engine.sim.state import Engines, one, view_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_RUN_LENGTH = 4096
-"""Iterations skipped over at once, at most."""
-
-_LARGEST_BLOCK = 1024
-"""Tokens of the largest KV block for which iterations are skipped over."""
+_MOST_LATE = 4096
+"""Iterations after which decoders are accounted for, at the latest."""
 
 
 @compiled_allocating
 def advance_all(engines: Engines, until_s: FloatArray, every_step: bool, decide: IntArray) -> None:
     """Run every engine until its time in `until_s` (shape (engines,)), or until it has drained.
 
-    With `every_step` no iteration is skipped over: the same outcome, slower, for tests and benchmarks. `decide` is
-    ``decision.decide.call_words()``; only read, so threads may share it.
+    With `every_step` every iteration is stepped through and every request accounted for in it: the same outcome, slower, for
+    tests and benchmarks. `decide` is ``decision.decide.call_words()``; only read, so threads may share it.
     """
     words = decide.copy()
     plan = empty_decision(engines.running.shape[1], engines.waiting.shape[1])
     scheduled = np.zeros(engines.running.shape[1], dtype=np.int64)
     load = np.zeros(LOAD_SIZE, dtype=np.int64)
-    times_s = np.zeros(0 if every_step else _RUN_LENGTH)
-    phases = np.zeros(_LARGEST_BLOCK, dtype=np.int64)
+    decoders = no_decoders(engines.running.shape[1], 0 if every_step else _MOST_LATE)
     for index in range(engines.now_s.shape[0]):
-        _advance(one(engines, index), until_s[index], plan, scheduled, load, times_s, phases, words)
+        _advance(one(engines, index), until_s[index], plan, scheduled, load, decoders, words)
 
 
 @compiled
@@ -69,29 +67,42 @@ def _advance(
     plan: Decision,
     scheduled: IntArray,
     load: IntArray,
-    times_s: FloatArray,
-    phases: IntArray,
+    decoders: Decoders,
     words: IntArray,
 ) -> None:
-    while ready(engine, until_s):
-        if fast_forward(engine, until_s, times_s, phases) == 0:
-            _step(engine, plan, scheduled, load, words)
+    """Run one engine until its time, or until it has drained.
+
+    Where plans or cached prefixes look at requests one by one, decoders are up to date before every iteration.
+    """
+    late = engine.limits[st.L_SCHEDULER] <= SARATHI and engine.limits[st.L_PREFIX_CACHING] == 0
+    while True:
+        if not late or somebody_leaves(engine, until_s):
+            settle(engine, decoders)
+        if not ready(engine, until_s):
+            break
+        if fast_forward(engine, until_s, decoders) == 0:
+            if not late or not can_decode(engine, decoders):
+                settle(engine, decoders)
+            _step(engine, plan, scheduled, load, decoders, words)
+    settle(engine, decoders)
 
 
 @compiled_into_caller
-def _step(engine: Engines, plan: Decision, scheduled: IntArray, load: IntArray, words: IntArray) -> None:
-    """One iteration: decide, apply, schedule, let its time pass, deliver its tokens."""
+def _step(
+    engine: Engines, plan: Decision, scheduled: IntArray, load: IntArray, decoders: Decoders, words: IntArray
+) -> None:
+    """One iteration: decide, apply, schedule, let its time pass, deliver its tokens (those of decoders late)."""
     if engine.limits[st.L_PREFIX_CACHING] != 0 and engine.limits[st.L_SCHEDULER] > SARATHI:
         note_cached(engine)
     decide_for(engine, plan, words)
     engine.counters[ct.DECISIONS] += plan.head[PLANNED]
     engine.counters[ct.PAUSES] += plan.head[N_PAUSED]
     _apply(engine, plan)
-    load[:] = 0
-    budget, emergency = _schedule_running(engine, plan.head[TOKEN_BUDGET], scheduled, load)
+    budget = plan.head[TOKEN_BUDGET] - _schedule_decoders(engine, decoders, load)
+    budget, emergency = _schedule_running(engine, decoders.head[dc.COUNT], budget, scheduled, load)
     if not emergency:
         _schedule_waiting(engine, plan, budget, scheduled, load)
-    _execute(engine, scheduled, load)
+    _execute(engine, scheduled, load, decoders)
 
 
 @compiled
@@ -129,11 +140,23 @@ def _remove(queue: IntArray, registers: IntArray, register: int, row: int) -> No
 
 
 @compiled_into_caller
-def _schedule_running(engine: Engines, budget: int, scheduled: IntArray, load: IntArray) -> tuple[int, bool]:
-    """Give running requests their tokens in list order. Returns the budget left and whether memory ran out."""
+def _schedule_decoders(engine: Engines, decoders: Decoders, load: IntArray) -> int:
+    """Begin the iteration's load with one token for each decoder, and take their blocks. Returns the tokens."""
+    head = decoders.head
+    load[:] = 0
+    load[DECODES], load[CONTEXT] = head[dc.COUNT], head[dc.CONTEXT]
+    engine.registers[st.R_FREE_BLOCKS] -= decoders.phases[head[dc.PHASE]]
+    return head[dc.COUNT]
+
+
+@compiled_into_caller
+def _schedule_running(
+    engine: Engines, first: int, budget: int, scheduled: IntArray, load: IntArray
+) -> tuple[int, bool]:
+    """Give running requests from a place on their tokens, in list order. Returns the budget left and whether memory ran out."""
     table, registers, running = engine.table, engine.registers, engine.running
-    size, emergency, index = engine.limits[st.L_BLOCK_SIZE], False, 0
-    scheduled[: registers[st.R_RUNNING]] = 0
+    size, emergency, index = engine.limits[st.L_BLOCK_SIZE], False, first
+    scheduled[first : registers[st.R_RUNNING]] = 0
     while index < registers[st.R_RUNNING] and budget > 0:
         row = running[index]
         computed = table.computed_tokens[row]
@@ -199,18 +222,23 @@ def _drop_admitted(engine: Engines, plan: Decision, taken: int) -> None:
 
 
 @compiled_into_caller
-def _execute(engine: Engines, scheduled: IntArray, load: IntArray) -> None:
+def _execute(engine: Engines, scheduled: IntArray, load: IntArray, decoders: Decoders) -> None:
     """Let the iteration's time pass, then deliver a token to each request whose KV is complete."""
     table, registers, counters = engine.table, engine.registers, engine.counters
-    engine.now_s[0] += load_seconds(engine.step_time, load) + registers[st.R_COPIED] * engine.copy_s[0]
+    duration_s = load_seconds(engine.step_time, load) + registers[st.R_COPIED] * engine.copy_s[0]
+    engine.now_s[0] += duration_s
     now_s = engine.now_s[0]
     counters[ct.COPIED_BLOCKS] += registers[st.R_COPIED]
     registers[st.R_COPIED] = 0
     counters[ct.STEPS] += 1
     counters[ct.PREFILL_TOKENS] += load[PREFILL]
     watched = engine.token_s.shape[0] > 0 or engine.limits[st.L_SCHEDULER] == VTC
-    kept, emitted = 0, 0
-    for index in range(registers[st.R_RUNNING]):
+    first, kept = decoders.head[dc.COUNT], 0
+    emitted = first
+    if first > 0:
+        pass_iteration(engine, decoders, duration_s)
+        kept = part(engine, decoders)
+    for index in range(first, registers[st.R_RUNNING]):
         row, tokens = engine.running[index], scheduled[index]
         computed = table.computed_tokens[row] + tokens
         table.computed_tokens[row] = computed

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +17,7 @@ from andes_engine import counters as ct
 from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S
 from andes_engine.schedulers import SCHEDULERS
 from andes_engine.sim import state as st_
+from andes_engine.sim.decoders import no_decoders, settle
 from andes_engine.sim.fast_forward import fast_forward
 from andes_engine.sim.lifecycle import ready
 from andes_engine.sim.reference_state import pool_in
@@ -19,6 +26,33 @@ from andes_engine.sim.state import one
 from tests.random_cases import any_case
 
 seeds = st.integers(0, 10**6)
+ROOT = Path(__file__).parents[2]
+
+LATE_STEPS = """
+import json, numpy as np
+from andes_engine import counters as ct
+from andes_engine.sim import state as st_, step as module
+from andes_engine.sim.decoders import COUNT
+from tests.random_cases import any_case
+
+happened, ends, chunks, step = np.zeros(ct.COUNTER_COUNT, dtype=np.int64), 0, 0, module._step
+
+def watched(engine, plan, scheduled, load, decoders):
+    global ends, chunks
+    before, late = engine.counters.copy(), int(decoders.head[COUNT])
+    step(engine, plan, scheduled, load, decoders)
+    if late > 0:
+        happened[:] += engine.counters - before
+        ends += late - int(decoders.head[COUNT])
+        for row in engine.running[decoders.head[COUNT] : engine.registers[st_.R_RUNNING]]:
+            chunks += bool(engine.table.computed_tokens[row] < engine.table.prompt_tokens[row])
+
+module._step = watched
+for seed in (20, 26, 44, 48):  # where memory runs out for a chunk of a prompt
+    any_case(seed, "fcfs", requests=30).started().advance(np.inf)
+names = {"prefill": ct.PREFILL_TOKENS, "preemptions": ct.PREEMPTIONS, "copies": ct.COPIED_BLOCKS}
+print(json.dumps({"ends": ends, "chunks": chunks, **{name: int(happened[at]) for name, at in names.items()}}))
+"""
 
 _INPUT_OR_SCRATCH = ("rank", "remaining_tokens", "cached_tokens", "slot", "score")
 
@@ -75,6 +109,34 @@ def test_cuts_change_nothing(scheduler: str, seed: int, slice_s: float, both_ski
     check_same(sliced, whole, looked_alike=False)
 
 
+@pytest.mark.parametrize("scheduler", ["fcfs", "sarathi"])
+@settings(max_examples=60)
+@given(seeds, st.floats(0.05, 10.0))
+def test_a_busy_engine_accounts_late_for_the_same(scheduler: str, seed: int, slice_s: float) -> None:
+    """First come, first served: decoders stay unaccounted for while others arrive, prefill in chunks, are preempted, leave."""
+    case = any_case(seed, scheduler, requests=120)
+    late, stepping = case.started(), case.started(every_step=True)
+    for until_s in (slice_s, 3.0 * slice_s, np.inf):
+        late.advance(until_s)
+        stepping.advance(until_s)
+        check_same(late, stepping)
+
+
+def test_decoders_are_late_while_everything_happens() -> None:
+    """Otherwise the test above would compare two runs that account for everybody at once. Uncompiled, so that one can look in."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE_STEPS],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+        cwd=ROOT,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+    )
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert all(count > 0 for count in seen.values()), seen
+
+
 @pytest.mark.parametrize("planning_period_s", [0.0, 0.4])
 def test_iterations_are_skipped(planning_period_s: float) -> None:
     """Otherwise there would be nothing to compare: most iterations of a calm run are never stepped through."""
@@ -84,10 +146,11 @@ def test_iterations_are_skipped(planning_period_s: float) -> None:
         0, np.where(np.arange(len(case.knobs)) == len(case.knobs) - 1, planning_period_s, case.knobs.vector)
     )
     engine, skipped = one(simulator.engines, 0), 0
-    times_s, phases = np.zeros(4096), np.zeros(1024, dtype=np.int64)
+    decoders = no_decoders.py_func(engine.running.shape[0], 4096)
     while ready(engine, np.inf):
-        count = fast_forward(engine, np.inf, times_s, phases)
+        count = fast_forward(engine, np.inf, decoders)
         skipped += count
+        settle(engine, decoders)
         if count == 0:
             simulator.advance(float(np.nextafter(engine.now_s[0], np.inf)))
     assert simulator.drained(0)
