@@ -37,13 +37,14 @@ class NativeFunction:
     def __init__(self, function: Callable[..., None], example: Callable[[], tuple[Any, ...]]) -> None:
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
-        self._function = function
+        self.python = function
+        """The function as it was written."""
         self._example = example
 
     @cached_property
     def address(self) -> int:
         """Where the entry point is, after loading it or compiling it; the first call in a process takes a while."""
-        path = object_folder() / f"{self._function.__module__}.{self.__name__}.o"
+        path = object_folder() / f"{self.python.__module__}.{self.__name__}.o"
         found = objects.read(path)
         if found is None:
             found = self._compile()
@@ -53,7 +54,7 @@ class NativeFunction:
     def _compile(self) -> objects.ObjectCode:
         from andes_engine.native.entry import compile_entry  # half a second of imports, for once in a while
 
-        return compile_entry(self._function, self._example())
+        return compile_entry(self.python, self._example())
 
     @cached_property
     def _entry(self) -> Callable[[int], int]:

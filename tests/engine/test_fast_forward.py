@@ -31,23 +31,31 @@ ROOT = Path(__file__).parents[2]
 LATE_STEPS = """
 import json, numpy as np
 from andes_engine import counters as ct
+from andes_engine.decision import decide
 from andes_engine.sim import state as st_, step as module
 from andes_engine.sim.decoders import COUNT
+from andes_engine.sim.state import view_of
 from tests.random_cases import any_case
 
 happened, ends, chunks, step = np.zeros(ct.COUNTER_COUNT, dtype=np.int64), 0, 0, module._step
 
-def watched(engine, plan, scheduled, load, decoders):
+def decided(engine, plan, words):
+    rows = engine.running[: engine.registers[st_.R_RUNNING]], engine.waiting[: engine.registers[st_.R_WAITING]]
+    settings = engine.limits[st_.L_SCHEDULER], engine.knobs, engine.step_time, engine.memory
+    decide.python(engine.table, *rows, view_of(engine), *settings, plan)
+
+def watched(engine, plan, scheduled, load, decoders, words):
     global ends, chunks
     before, late = engine.counters.copy(), int(decoders.head[COUNT])
-    step(engine, plan, scheduled, load, decoders)
+    step(engine, plan, scheduled, load, decoders, words)
     if late > 0:
         happened[:] += engine.counters - before
         ends += late - int(decoders.head[COUNT])
         for row in engine.running[decoders.head[COUNT] : engine.registers[st_.R_RUNNING]]:
             chunks += bool(engine.table.computed_tokens[row] < engine.table.prompt_tokens[row])
 
-module._step = watched
+type(decide).call_words = lambda self: np.zeros(1, dtype=np.int64)  # nothing compiled can be called from here
+module._step, module.decide_for = watched, decided
 for seed in (20, 26, 44, 48):  # where memory runs out for a chunk of a prompt
     any_case(seed, "fcfs", requests=30).started().advance(np.inf)
 names = {"prefill": ct.PREFILL_TOKENS, "preemptions": ct.PREEMPTIONS, "copies": ct.COPIED_BLOCKS}
