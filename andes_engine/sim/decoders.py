@@ -91,29 +91,32 @@ def can_decode(engine: Engines, decoders: Decoders) -> bool:
 @compiled_into_caller
 def take_on(engine: Engines, decoders: Decoders) -> None:
     """Add those next in the running list that only decode from here on."""
-    table, size, head = engine.table, engine.limits[st.L_BLOCK_SIZE], decoders.head
-    place = head[COUNT]
+    table, head, size = engine.table, decoders.head, engine.limits[st.L_BLOCK_SIZE]
+    place, now, next_last, context = head[COUNT], head[ITERATION], head[NEXT_LAST], head[CONTEXT]
     if place == 0:
-        head[NEXT_LAST] = _NEVER
+        next_last = _NEVER
     while place < engine.registers[st.R_RUNNING]:
         row = engine.running[place]
-        emitted, context = table.emitted_tokens[row], context_tokens(table, row)
-        if context - table.computed_tokens[row] != 1 or emitted == 0 or table.paused[row] != 0:
+        emitted, computed = table.emitted_tokens[row], table.computed_tokens[row]
+        length = table.prompt_tokens[row] + emitted
+        if length - computed != 1 or emitted == 0 or table.paused[row] != 0:
             break  # a last prompt token is no decode
-        decoders.first[place] = head[ITERATION]
-        decoders.last[place] = head[ITERATION] + engine.output_tokens[row] - emitted - 1
-        decoders.phases[_phase(engine, decoders, row, size)] += 1
-        head[NEXT_LAST] = min(head[NEXT_LAST], decoders.last[place])
-        head[CONTEXT] += context
+        last = now + engine.output_tokens[row] - emitted - 1
+        decoders.first[place], decoders.last[place] = now, last
+        decoders.phases[_phase(head[PHASE], table.held_blocks[row] * size - computed, size)] += 1
+        next_last = min(next_last, last)
+        context += length
         place += 1
-    head[COUNT] = place
+    head[COUNT], head[NEXT_LAST], head[CONTEXT] = place, next_last, context
 
 
 @compiled
-def _phase(engine: Engines, decoders: Decoders, row: int, size: int) -> int:
-    """Iteration, modulo the block size, at which a request that is up to date takes blocks."""
-    spare = engine.table.held_blocks[row] * size - engine.table.computed_tokens[row]
-    return (decoders.head[PHASE] + spare) % size
+def _phase(now: int, spare_tokens: int, size: int) -> int:
+    """Iteration, modulo the block size, in which a request takes a block that has room for so many tokens now."""
+    phase = now + spare_tokens
+    while phase >= size:
+        phase -= size
+    return phase
 
 
 @compiled_into_caller
@@ -130,65 +133,65 @@ def pass_iteration(engine: Engines, decoders: Decoders, duration_s: float) -> No
 @compiled
 def part(engine: Engines, decoders: Decoders) -> int:
     """Who has had the last token leaves, the others close ranks; returns how many are left."""
-    head, running, kept = decoders.head, engine.running, 0
+    table, head, running, kept, next_last = engine.table, decoders.head, engine.running, 0, _NEVER
+    size = engine.limits[st.L_BLOCK_SIZE]
     if head[NEXT_LAST] >= head[ITERATION]:
         return head[COUNT]
-    head[NEXT_LAST] = _NEVER
     if engine.limits[st.L_PREFIX_CACHING] != 0:  # blocks given back are not there to be taken in these iterations
-        for place in range(head[COUNT]):
-            _account(engine, decoders, place)
+        _account_all(engine, decoders)
     for place in range(head[COUNT]):
-        row = running[place]
-        if decoders.last[place] < head[ITERATION]:
+        row, last = running[place], decoders.last[place]
+        if last < head[ITERATION]:
             _account(engine, decoders, place)
-            decoders.phases[_phase(engine, decoders, row, engine.limits[st.L_BLOCK_SIZE])] -= 1
-            head[CONTEXT] -= context_tokens(engine.table, row)
+            spare = table.held_blocks[row] * size - table.computed_tokens[row]
+            decoders.phases[_phase(head[PHASE], spare, size)] -= 1
+            head[CONTEXT] -= context_tokens(table, row)
             finish(engine, row, engine.now_s[0])
             continue
-        head[NEXT_LAST] = min(head[NEXT_LAST], decoders.last[place])
-        running[kept], decoders.first[kept], decoders.last[kept] = row, decoders.first[place], decoders.last[place]
+        next_last = min(next_last, last)
+        running[kept], decoders.first[kept], decoders.last[kept] = row, decoders.first[place], last
         kept += 1
-    head[COUNT] = kept
+    head[COUNT], head[NEXT_LAST] = kept, next_last
     return kept
 
 
-@compiled
+@compiled_into_caller
 def settle(engine: Engines, decoders: Decoders) -> None:
     """Bring all of them up to date, and begin anew with nobody."""
-    if decoders.head[ITERATION] > 0:
-        for place in range(decoders.head[COUNT]):
-            _account(engine, decoders, place)
     if decoders.head[COUNT] > 0:
+        _account_all(engine, decoders)
         decoders.phases[: engine.limits[st.L_BLOCK_SIZE]] = 0
     decoders.slowest_s[0] = 0.0
     decoders.head[:] = 0
 
 
 @compiled
+def _account_all(engine: Engines, decoders: Decoders) -> None:
+    for place in range(decoders.head[COUNT]):
+        _account(engine, decoders, place)
+
+
+@compiled_into_caller
 def _account(engine: Engines, decoders: Decoders, place: int) -> None:
     """Bring one of them up to date: its blocks, the tokens it has had and when."""
     table, times_s, row, first = engine.table, decoders.times_s, engine.running[place], decoders.first[place]
-    until = decoders.head[ITERATION]
-    count = until - first
-    if count == 0:
-        return
-    decoders.first[place] = until
-    engine.registers[st.R_FREE_BLOCKS] += needed_blocks(
-        engine, row, count
-    )  # iteration by iteration they were taken already
-    grow(engine, row, count)
-    if engine.token_s.shape[0] > 0:
-        start = engine.token_offset[row] + table.emitted_tokens[row]
-        for index in range(count):
-            engine.token_s[start + index] = times_s[first + index]
-    if engine.limits[st.L_SCHEDULER] == VTC:
-        charge(engine.memory.user_service, table.user[row], 0, count)
-    table.computed_tokens[row] += count
-    deliver(table, row, times_s[first])
-    if decoders.slowest_s[0] < _CLEARLY * table.latency_s[row]:
-        table.level_tokens[row] += count - 1
-        table.emitted_tokens[row] += count - 1
-        table.last_token_s[row] = times_s[until - 1]
-    else:
-        for index in range(first + 1, until):
-            deliver(table, row, times_s[index])
+    count = decoders.head[ITERATION] - first
+    if count > 0:
+        decoders.first[place] = first + count
+        engine.registers[st.R_FREE_BLOCKS] += needed_blocks(engine, row, count)  # taken iteration by iteration already
+        grow(engine, row, count)
+        if engine.token_s.shape[0] > 0:
+            start = engine.token_offset[row] + table.emitted_tokens[row]
+            for index in range(count):
+                engine.token_s[start + index] = times_s[first + index]
+        if engine.limits[st.L_SCHEDULER] == VTC:
+            charge(engine.memory.user_service, table.user[row], 0, count)
+        table.computed_tokens[row] += count
+        deliver(table, row, times_s[first])
+        if decoders.slowest_s[0] < _CLEARLY * table.latency_s[row]:
+            table.level_tokens[row] += count - 1
+            table.emitted_tokens[row] += count - 1
+            table.last_token_s[row] = times_s[first + count - 1]
+        else:
+            for index in range(first + 1, first + count):
+                deliver(table, row, times_s[index])
