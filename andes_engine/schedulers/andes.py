@@ -59,7 +59,10 @@ def project(
     overdue_s = start_s - next_due_s(table, row)
     drift_s = token_latency_s - latency_s
     unavoidable_s = mean_overdue(overdue_s, drift_s, ahead)
-    added_s = ahead / total * (mean_overdue(overdue_s + delay_s, drift_s, ahead) - unavoidable_s)
+    more_s = delay_s  # on every token of one that is overdue anyway; the difference below would be that, give or take its rounding
+    if overdue_s < 0.0:
+        more_s = mean_overdue(overdue_s + delay_s, drift_s, ahead) - unavoidable_s
+    added_s = ahead / total * more_s
     past_s = lag_sum_s(table, row) + ahead * (max(table.lateness_s[row], 0.0) + unavoidable_s)
     return Projection(total * latency_s / 2.0, past_s / total, added_s)
 
