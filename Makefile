@@ -12,7 +12,7 @@ RUN   := .venv/bin/python -m
 READY := .venv/.ready-$(VLLM)
 PEERS := .venv-peers/.ready
 
-.PHONY: help setup demo live-benefit calibrate bench bench-peers shape test lint format clean distclean
+.PHONY: help setup demo live-benefit fidelity calibrate bench bench-peers shape test lint format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ demo: $(READY) ## Show what the project does in a few minutes; trace=PATH replay
 
 live-benefit: $(READY) ## Compare FCFS, Andes and the learned policy on a live vLLM engine
 	@$(RUN) scripts.live_benefit
+
+fidelity: $(READY) ## Compare the simulator and the engines in between with live vLLM (about 10 minutes)
+	@$(RUN) scripts.fidelity $(FIDELITY_ARGS)
 
 calibrate: $(READY) ## Measure how fast this machine serves and keep it as a step-time preset
 	@$(RUN) scripts.calibrate

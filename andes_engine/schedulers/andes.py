@@ -59,7 +59,7 @@ def project(
     overdue_s = start_s - next_due_s(table, row)
     drift_s = token_latency_s - latency_s
     unavoidable_s = mean_overdue(overdue_s, drift_s, ahead)
-    more_s = delay_s  # on every token of one that is overdue anyway; the difference below would be that, give or take its rounding
+    more_s = delay_s  # for every token of one that is overdue anyway: the difference below, without its rounding
     if overdue_s < 0.0:
         more_s = mean_overdue(overdue_s + delay_s, drift_s, ahead) - unavoidable_s
     added_s = ahead / total * more_s

@@ -22,7 +22,8 @@ from andes_engine.compile_cache import compiled
 from andes_engine.errors import AndesError
 
 FloatArray = NDArray[np.float64]
-COEFFICIENTS = 12
+STEP_TIME_SIZE = 12
+"""Length of `StepTime.vector`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,6 @@ class StepTime:
         return float(
             step_seconds(self.vector, prefill_tokens, decode_seqs, context_tokens, sum_sq_prefill, prefill_context)
         )
-
-
-STEP_TIME_SIZE = 12
-"""Length of `StepTime.vector`."""
 
 
 @compiled

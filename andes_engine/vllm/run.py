@@ -93,6 +93,10 @@ class LiveRunner:
         """Error of the current model on traffic unlike what it was calibrated with."""
         return unseen_error(self.step_time, self._measure(list(waves())))
 
+    def drift(self) -> float:
+        """How much longer the iterations of the last run took than the current model says, as a share of what it says."""
+        return unseen_error(self.step_time, [fit_sample(step) for step in self._engine.samples]).total
+
     def _measure(self, requests: list[EpisodeRequest]) -> list[StepSample]:
         self._engine.replay(requests)
         return [fit_sample(step) for step in self._engine.samples]

@@ -13,6 +13,7 @@ from agents.calibrate import CalibrateConfig
 from agents.cli import compose
 from agents.config import CompareConfig, ExportConfig, ServeConfig, TrainConfig
 from agents.demo import DemoConfig
+from agents.fidelity import FidelityConfig
 from agents.live_benefit import LiveBenefitConfig
 from agents.schema import from_mapping
 from andes_engine.action import DEFAULT_ACTION_KNOBS
@@ -28,6 +29,7 @@ CONFIGS = {
     "export": ExportConfig,
     "serve": ServeConfig,
     "demo": DemoConfig,
+    "fidelity": FidelityConfig,
     "live_benefit": LiveBenefitConfig,
     "calibrate": CalibrateConfig,
 }

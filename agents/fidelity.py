@@ -1,0 +1,162 @@
+"""How well the simulator predicts live vLLM: the same workloads through both and through the engines in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.random import SeedSequence
+from tqdm import tqdm
+
+from agents.build import SPLITS
+from agents.config import SchedulerSettings
+from agents.export import policy_folder
+from agents.run_dir import RunDir, plain
+from agents.schema import ConfigError
+from andes_engine.contender import Contender
+from andes_engine.metrics import summarize
+from andes_engine.policy.bundle import load_bundle
+from andes_engine.records import RunRecord
+from andes_engine.report.fidelity import LIVE, Comparison, fidelity_grid, ranking_grid
+from andes_engine.report.grid import Grid, to_markdown
+from andes_engine.sim.run import run_simulated
+from andes_engine.step_time import StepTime, preset
+from andes_engine.workload import Workload
+from andes_engine.workload.generate import generate, saturation_rate
+from andes_engine.workload.spec import workload_spec
+
+if TYPE_CHECKING:
+    from andes_engine.vllm.run import LiveRunner
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityConfig:
+    """`conf/fidelity.yaml`.
+
+    Args:
+        seed: For the record; the workloads have seeds of their own.
+        run_dir: Where tables and records go.
+        contenders: Schedulers.
+        policy: Folder of a policy bundle that takes part as well.
+        loads: Arrival rates, in shares of what FCFS saturates at on this machine (calibrated first).
+        seeds: Workloads per load.
+        duration_s: Arrivals stop after this time, s; the engine then drains.
+        lengths: Length family; must fit the engine.
+    """
+
+    seed: int
+    run_dir: str
+    contenders: Mapping[str, SchedulerSettings]
+    policy: str | None = None
+    loads: tuple[float, ...] = (0.7, 1.2, 2.0)
+    seeds: int = 3
+    duration_s: float = 8.0
+    lengths: str = "tiny"
+
+    def __post_init__(self) -> None:
+        if not self.loads or min(self.loads) <= 0.0 or self.seeds < 1 or self.duration_s <= 0.0:
+            raise ConfigError(
+                f"fidelity needs loads > 0, seeds >= 1 and duration_s > 0, got loads = {list(self.loads)}, seeds = {self.seeds}, "
+                f"duration_s = {self.duration_s}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityResult:
+    """Tables, one sentence per engine, and the file they were written to."""
+
+    grids: tuple[Grid, ...]
+    sentences: list[str]
+    table: Path
+
+
+def fidelity(config: FidelityConfig) -> FidelityResult:
+    """Calibrate on the live engine, run everything, compare.
+
+    Raises:
+        AndesError: If the configuration cannot work; nothing has run then.
+        ImportError: If vLLM is not installed; the message says which extra to install.
+    """
+    contenders = _contenders(config)
+    run_dir = RunDir.create(config.run_dir, plain(config), config.seed)
+    from andes_engine.vllm.episode import LiveConfig
+    from andes_engine.vllm.run import LiveRunner
+
+    with LiveRunner(LiveConfig(), preset("cpu_tiny_llama")) as runner:
+        calibration = runner.calibrate()
+        cases = list(_cases(config, runner, contenders))
+        comparisons = [_compare(runner, *case) for case in tqdm(cases, desc="fidelity", unit="run", disable=None)]
+    grids = (fidelity_grid(comparisons), ranking_grid(comparisons))
+    table = run_dir.path / "table.md"
+    table.write_text("\n".join(map(to_markdown, grids)), encoding="utf-8")
+    run_dir.write_results({"calibration": calibration, "runs": [_plain(entry) for entry in comparisons]})
+    return FidelityResult(grids, _sentences(comparisons), table)
+
+
+def _contenders(config: FidelityConfig) -> list[Contender]:
+    contenders = [settings.contender for settings in config.contenders.values()]
+    if config.policy:
+        bundle = load_bundle(policy_folder(config.policy))
+        contenders.append(Contender(bundle.name, bundle=bundle))
+    for entry in contenders:
+        entry.check_deployable()
+    return contenders
+
+
+def _cases(
+    config: FidelityConfig, runner: LiveRunner, contenders: Sequence[Contender]
+) -> Iterable[tuple[float, Workload, Contender]]:
+    """Contenders in turn on the same workload, so that a machine that changes its speed does so for all of them."""
+    spec = workload_spec(
+        {"name": "fidelity", "arrivals": "poisson", "lengths": config.lengths, "duration_s": config.duration_s}
+    )
+    saturation = saturation_rate(runner.engine_config, spec)
+    for seed in SeedSequence(SPLITS["held_out"]).spawn(config.seeds):
+        for load in config.loads:
+            workload = generate(spec, seed, load * saturation)
+            for contender in contenders:
+                yield load, workload, contender
+
+
+def _compare(runner: LiveRunner, load: float, workload: Workload, contender: Contender) -> Comparison:
+    from andes_engine.vllm.run import run_virtual
+
+    live = runner.run(workload, contender)
+    drift = runner.drift()
+    as_fast = replace(runner.engine_config, step_time=scaled(runner.step_time, 1.0 + drift))
+    engines: dict[str, Callable[[], RunRecord]] = {
+        "simulator": lambda: run_simulated(runner.engine_config, workload, contender),
+        "vLLM's scheduler, virtual clock": lambda: run_virtual(runner.config, runner.step_time, workload, contender),
+        "simulator, at this run's speed": lambda: run_simulated(as_fast, workload, contender),
+    }
+    records = {LIVE: live, **{name: run() for name, run in engines.items()}}
+    return Comparison(contender.name, load, drift, {name: summarize(record) for name, record in records.items()})
+
+
+def scaled(model: StepTime, factor: float) -> StepTime:
+    """The same engine, every iteration `factor` times as long."""
+    context_s = None if model.prefill_context is None else factor * model.prefill_context
+    parts = {name: tuple(factor * value for value in getattr(model, name)) for name in ("decode", "mixed", "floor")}
+    return replace(model, **parts, host_s=factor * model.host_s, prefill_context=context_s)  # type: ignore[arg-type]
+
+
+def _plain(entry: Comparison) -> dict[str, object]:
+    return {"scheduler": entry.scheduler, "load": entry.load, "drift": entry.drift, "engines": entry.metrics}
+
+
+def _sentences(comparisons: Sequence[Comparison]) -> list[str]:
+    drifts = [entry.drift for entry in comparisons]
+    said = [
+        f"Iterations of the live runs took {np.median(drifts):+.0%} [{min(drifts):+.0%} to {max(drifts):+.0%}] against the "
+        "calibrated model."
+    ]
+    for name in (name for name in comparisons[0].metrics if name != LIVE):
+        apart = [abs(entry.metrics[name]["qoe_mean"] - entry.metrics[LIVE]["qoe_mean"]) for entry in comparisons]
+        said.append(
+            f"{name}: mean QoE within .02 of live in {sum(value <= 0.02 for value in apart)} of {len(apart)} runs, "
+            f"median {np.median(apart):.3f}, largest {max(apart):.3f}."
+        )
+    return said

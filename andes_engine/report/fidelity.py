@@ -1,0 +1,117 @@
+"""Tables of how far other engines are from live vLLM on the same workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from andes_engine.report.grid import MISSING, Cell, Column, Grid
+
+LIVE = "live vLLM"
+FEW_PREEMPTIONS = 0.02
+"""Preemptions per request below which a ratio says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One contender on one workload.
+
+    Args:
+        scheduler: Whose decisions.
+        load: Arrival rate in shares of FCFS saturation.
+        drift: How much longer the live iterations took than the step-time model says, as a share.
+        metrics: `metrics.summarize` of each engine's record, `LIVE` among them.
+    """
+
+    scheduler: str
+    load: float
+    drift: float
+    metrics: Mapping[str, Mapping[str, float]]
+
+
+def fidelity_grid(comparisons: Sequence[Comparison]) -> Grid:
+    """One row per load, contender and engine: differences from live, median and range over the workloads."""
+    columns = (
+        Column("load", numeric=False),
+        Column("scheduler", numeric=False),
+        Column("engine", numeric=False),
+        Column("QoE mean"),
+        Column("difference", "QoE mean"),
+        Column("p50", "TTFT over live"),
+        Column("p90", "TTFT over live"),
+        Column("per request", "preemptions"),
+        Column("over live", "preemptions"),
+    )
+    rows = [
+        _row(
+            load,
+            scheduler,
+            engine,
+            [entry for entry in comparisons if (entry.load, entry.scheduler) == (load, scheduler)],
+        )
+        for load in _each(entry.load for entry in comparisons)
+        for scheduler in _each(entry.scheduler for entry in comparisons)
+        for engine in comparisons[0].metrics
+    ]
+    note = "Median over the workloads, in brackets lowest and highest. Aims: QoE within .02, TTFT and preemptions within 10 %."
+    return Grid("Other engines against live vLLM, same workloads", columns, tuple(rows), (note,))
+
+
+def _row(load: float, scheduler: str, engine: str, entries: Sequence[Comparison]) -> tuple[Cell, ...]:
+    mine = [entry.metrics[engine] for entry in entries]
+    live = [entry.metrics[LIVE] for entry in entries]
+    head = Cell(f"{load:g}"), Cell(scheduler), Cell(engine), _spread([run["qoe_mean"] for run in mine], ".3f")
+    preemptions = _spread([run["preemptions_per_request"] for run in mine], ".2f")
+    if engine == LIVE:
+        return (*head, Cell(), Cell(), Cell(), preemptions, Cell())
+    pairs = list(zip(mine, live, strict=True))
+    return (
+        *head,
+        _spread([run["qoe_mean"] - other["qoe_mean"] for run, other in pairs], "+.3f"),
+        *(_spread([run[key] / other[key] for run, other in pairs], ".2f") for key in ("ttft_p50_s", "ttft_p90_s")),
+        preemptions,
+        _preemption_ratio(pairs),
+    )
+
+
+def _preemption_ratio(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> Cell:
+    key = "preemptions_per_request"
+    ratios = [run[key] / other[key] for run, other in pairs if other[key] >= FEW_PREEMPTIONS]
+    return _spread(ratios, ".2f") if len(ratios) == len(pairs) else Cell(MISSING)
+
+
+def ranking_grid(comparisons: Sequence[Comparison]) -> Grid:
+    """Schedulers by mean QoE on each engine, and in how many workloads the best one is the live one's best."""
+    schedulers, engines = _each(entry.scheduler for entry in comparisons), list(comparisons[0].metrics)
+    columns = (
+        Column("load", numeric=False),
+        *(Column(engine, "best to worst by mean QoE", False) for engine in engines),
+    )
+    rows = []
+    for load in _each(entry.load for entry in comparisons):
+        cells = [Cell(f"{load:g}")]
+        for engine in engines:
+            means = {
+                name: np.mean(
+                    [e.metrics[engine]["qoe_mean"] for e in comparisons if (e.load, e.scheduler) == (load, name)]
+                )
+                for name in schedulers
+            }
+            order = sorted(schedulers, key=lambda name: -means[name])
+            cells.append(Cell(" > ".join(f"{name} {means[name]:.3f}" for name in order)))
+        rows.append(tuple(cells))
+    return Grid("Ranking of the schedulers", columns, tuple(rows))
+
+
+def _spread(values: Sequence[float], form: str) -> Cell:
+    if not values:
+        return Cell(MISSING)
+    middle, low, high = (format(value, form) for value in (np.median(values), min(values), max(values)))
+    return Cell(middle) if low == high else Cell(middle, f"{low} to {high}")
+
+
+def _each(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))

@@ -1,0 +1,75 @@
+"""The command that compares the simulator with live vLLM, and the tables it prints."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.config import SchedulerSettings
+from agents.fidelity import FidelityConfig, scaled
+from agents.schema import ConfigError
+from andes_engine.report.fidelity import LIVE, Comparison, fidelity_grid, ranking_grid
+from andes_engine.step_time import preset
+from tests.live.stubs import NEEDS_VLLM
+
+ROOT = Path(__file__).parents[2]
+
+
+def _comparison(scheduler: str, live_qoe: float, other_qoe: float, preemptions: float = 0.5) -> Comparison:
+    metrics = {
+        name: {"qoe_mean": qoe, "ttft_p50_s": 2.0, "ttft_p90_s": 4.0, "preemptions_per_request": preemptions}
+        for name, qoe in ((LIVE, live_qoe), ("simulator", other_qoe))
+    }
+    metrics["simulator"]["ttft_p90_s"] = 5.0
+    return Comparison(scheduler, 1.2, 0.1, metrics)
+
+
+def test_differences_are_by_workload_and_against_live() -> None:
+    entries = [_comparison("fcfs", 0.50, 0.51), _comparison("fcfs", 0.70, 0.68), _comparison("andes", 0.90, 0.60, 0.01)]
+    grid = fidelity_grid(entries)
+    rows = {(row[1].value, row[2].value): row for row in grid.rows}
+    assert rows["fcfs", "simulator"][4].text == "-0.005 [-0.020 to +0.010]"
+    assert [cell.value for cell in rows["fcfs", "simulator"][5:7]] == ["1.00", "1.25"]
+    assert rows["fcfs", "simulator"][8].value == "1.00"
+    assert rows["andes", "simulator"][8].value == "–"  # too few preemptions for a ratio
+    assert rows["fcfs", LIVE][4].value == "–"
+    ((load, live, simulated),) = ranking_grid(entries).rows
+    assert load.value == "1.2"
+    assert live.value == "andes 0.900 > fcfs 0.600"
+    assert simulated.value.endswith("fcfs 0.595")
+
+
+def test_a_scaled_model_takes_that_much_longer_everywhere() -> None:
+    model = replace(preset("h100_llama3_8b"), host_s=0.002)
+    slower = scaled(model, 1.3)
+    np.testing.assert_allclose(slower.vector, 1.3 * model.vector)
+
+
+@pytest.mark.parametrize("wrong", [{"loads": ()}, {"loads": (0.0,)}, {"seeds": 0}, {"duration_s": -1.0}])
+def test_what_cannot_work_is_refused(wrong: dict[str, object]) -> None:
+    contenders: dict[str, SchedulerSettings] = {}
+    with pytest.raises(ConfigError, match="loads > 0, seeds >= 1"):
+        FidelityConfig(0, "runs/nowhere", contenders, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@NEEDS_VLLM[1]
+def test_the_command_runs_every_engine(tmp_path: Path) -> None:
+    small = [f"run_dir={tmp_path / 'f'}", "loads=[1.5]", "seeds=1", "duration_s=2.0"]
+    command = [sys.executable, "-m", "scripts.fidelity", *small]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    runs = json.loads((tmp_path / "f" / "results.json").read_text())["runs"]
+    assert [entry["scheduler"] for entry in runs] == ["fcfs", "andes"]
+    assert all(entry["engines"][LIVE]["unfinished"] == 0 for entry in runs)
+    fcfs = runs[0]["engines"]
+    virtual, simulated = fcfs["vLLM's scheduler, virtual clock"], fcfs["simulator"]
+    assert simulated["qoe_mean"] == pytest.approx(virtual["qoe_mean"], abs=1e-6)
+    assert "Ranking of the schedulers" in (tmp_path / "f" / "table.md").read_text()
