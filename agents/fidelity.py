@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +74,7 @@ class FidelityResult:
 
 
 def fidelity(config: FidelityConfig) -> FidelityResult:
-    """Calibrate on the live engine, run everything, compare.
+    """Calibrate on the live engine, anew for each seed, run everything, compare.
 
     Raises:
         AndesError: If the configuration cannot work; nothing has run then.
@@ -86,13 +86,18 @@ def fidelity(config: FidelityConfig) -> FidelityResult:
     from andes_engine.vllm.run import LiveRunner
 
     with LiveRunner(LiveConfig(), preset("cpu_tiny_llama")) as runner:
-        calibration = runner.calibrate()
-        cases = list(_cases(config, runner, contenders))
-        comparisons = [_compare(runner, *case) for case in tqdm(cases, desc="fidelity", unit="run", disable=None)]
+        calibrations = [runner.calibrate()]
+        comparisons: list[Comparison] = []
+        for index, cases in enumerate(
+            tqdm(_cases(config, runner, contenders), desc="seeds", unit="seed", disable=None)
+        ):
+            if index > 0:  # the machine may not be as fast as it was
+                calibrations.append(runner.calibrate())
+            comparisons += [_compare(runner, *case) for case in tqdm(cases, unit="run", leave=False, disable=None)]
     grids = (fidelity_grid(comparisons), ranking_grid(comparisons))
     table = run_dir.path / "table.md"
     table.write_text("\n".join(map(to_markdown, grids)), encoding="utf-8")
-    run_dir.write_results({"calibration": calibration, "runs": [_plain(entry) for entry in comparisons]})
+    run_dir.write_results({"calibrations": calibrations, "runs": [_plain(entry) for entry in comparisons]})
     return FidelityResult(grids, _sentences(comparisons), table)
 
 
@@ -108,17 +113,20 @@ def _contenders(config: FidelityConfig) -> list[Contender]:
 
 def _cases(
     config: FidelityConfig, runner: LiveRunner, contenders: Sequence[Contender]
-) -> Iterable[tuple[float, Workload, Contender]]:
-    """Contenders in turn on the same workload, so that a machine that changes its speed does so for all of them."""
+) -> list[list[tuple[float, Workload, Contender]]]:
+    """By seed; contenders in turn on the same workload, so that a machine that changes its speed does so for all of them."""
     spec = workload_spec(
         {"name": "fidelity", "arrivals": "poisson", "lengths": config.lengths, "duration_s": config.duration_s}
     )
     saturation = saturation_rate(runner.engine_config, spec)
-    for seed in SeedSequence(SPLITS["held_out"]).spawn(config.seeds):
-        for load in config.loads:
-            workload = generate(spec, seed, load * saturation)
-            for contender in contenders:
-                yield load, workload, contender
+    return [
+        [
+            (load, generate(spec, seed, load * saturation), contender)
+            for load in config.loads
+            for contender in contenders
+        ]
+        for seed in SeedSequence(SPLITS["held_out"]).spawn(config.seeds)
+    ]
 
 
 def _compare(runner: LiveRunner, load: float, workload: Workload, contender: Contender) -> Comparison:

@@ -95,7 +95,9 @@ class LiveRunner:
 
     def drift(self) -> float:
         """How much longer the iterations of the last run took than the current model says, as a share of what it says."""
-        return unseen_error(self.step_time, [fit_sample(step) for step in self._engine.samples]).total
+        return (
+            1.0 / (1.0 + unseen_error(self.step_time, [fit_sample(step) for step in self._engine.samples]).total) - 1.0
+        )
 
     def _measure(self, requests: list[EpisodeRequest]) -> list[StepSample]:
         self._engine.replay(requests)
