@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -56,6 +56,20 @@ def actor_layers(policy: ActorCriticPolicy) -> tuple[Layer, ...]:
     if not (plain and tanh and isinstance(policy.action_net, torch.nn.Linear)):
         raise BundleError(f"cannot export {type(policy).__name__}: a bundle holds a tanh MLP with a linear last layer")
     return tuple((_array(entry.weight), _array(entry.bias)) for entry in (*linear, policy.action_net))
+
+
+def put_actor(policy: BasePolicy, layers: Sequence[Layer]) -> None:
+    """The reverse of `actor_layers`: give a policy of the same shape the weights of a bundle."""
+    import torch
+
+    actor: Any = policy
+    modules = [*list(actor.mlp_extractor.policy_net)[0::2], actor.action_net]
+    if [tuple(module.weight.shape) for module in modules] != [weight.shape for weight, _ in layers]:
+        raise BundleError(f"the policy's layers are not those of the bundle: {[weight.shape for weight, _ in layers]}")
+    with torch.no_grad():
+        for module, (weight, bias) in zip(modules, layers, strict=True):
+            module.weight.copy_(torch.from_numpy(weight))
+            module.bias.copy_(torch.from_numpy(bias))
 
 
 def _array(tensor: Any) -> NDArray[np.float32]:

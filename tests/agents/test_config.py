@@ -14,6 +14,7 @@ from agents.cli import compose
 from agents.config import CompareConfig, ExportConfig, ServeConfig, TrainConfig
 from agents.demo import DemoConfig
 from agents.fidelity import FidelityConfig
+from agents.fine_tune import FineTuneConfig
 from agents.live_benefit import LiveBenefitConfig
 from agents.schema import from_mapping
 from andes_engine.action import DEFAULT_ACTION_KNOBS
@@ -22,7 +23,7 @@ from andes_engine.knobs import Knobs
 from andes_engine.schedulers import SCHEDULERS
 
 FOLDER = Path(conf.__file__).parent
-NEEDED = {"export": ["run=r"], "serve": ["model=m"]}
+NEEDED = {"export": ["run=r"], "serve": ["model=m"], "fine_tune": ["policy=p"]}
 CONFIGS = {
     "train": TrainConfig,
     "compare": CompareConfig,
@@ -30,6 +31,7 @@ CONFIGS = {
     "serve": ServeConfig,
     "demo": DemoConfig,
     "fidelity": FidelityConfig,
+    "fine_tune": FineTuneConfig,
     "live_benefit": LiveBenefitConfig,
     "calibrate": CalibrateConfig,
 }
