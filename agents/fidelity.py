@@ -14,7 +14,7 @@ from tqdm import tqdm
 from agents.build import SPLITS
 from agents.config import SchedulerSettings
 from agents.export import policy_folder
-from agents.run_dir import RunDir, plain
+from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
 from andes_engine.contender import Contender
 from andes_engine.metrics import summarize
@@ -41,6 +41,7 @@ class FidelityConfig:
         run_dir: Where tables and records go.
         contenders: Schedulers.
         policy: Folder of a policy bundle that takes part as well.
+        document: Markdown file for the tables, besides the run directory.
         loads: Arrival rates, in shares of what FCFS saturates at on this machine (calibrated first).
         seeds: Workloads per load.
         duration_s: Arrivals stop after this time, s; the engine then drains.
@@ -51,6 +52,7 @@ class FidelityConfig:
     run_dir: str
     contenders: Mapping[str, SchedulerSettings]
     policy: str | None = None
+    document: str | None = None
     loads: tuple[float, ...] = (0.7, 1.2, 2.0)
     seeds: int = 3
     duration_s: float = 8.0
@@ -95,10 +97,21 @@ def fidelity(config: FidelityConfig) -> FidelityResult:
                 calibrations.append(runner.calibrate())
             comparisons += [_compare(runner, *case) for case in tqdm(cases, unit="run", leave=False, disable=None)]
     grids = (fidelity_grid(comparisons), ranking_grid(comparisons))
+    said = _sentences(comparisons)
+    text = "\n".join([*map(to_markdown, grids), *(f"- {line}" for line in said), ""])
     table = run_dir.path / "table.md"
-    table.write_text("\n".join(map(to_markdown, grids)), encoding="utf-8")
+    table.write_text(text, encoding="utf-8")
+    if config.document:
+        Path(config.document).write_text(_document(config, text), encoding="utf-8")
     run_dir.write_results({"calibrations": calibrations, "runs": [_plain(entry) for entry in comparisons]})
-    return FidelityResult(grids, _sentences(comparisons), table)
+    return FidelityResult(grids, said, table)
+
+
+def _document(config: FidelityConfig, text: str) -> str:
+    made = made_with()
+    asked = f"loads {list(config.loads)}, {config.seeds} seeds, {config.duration_s:g} s of arrivals"
+    where = f"commit `{made['commit']}`, {made['platform']}, Python {made['python']}"
+    return f"# The simulator against live vLLM\n\nWritten by `make fidelity`: {asked}; {where}.\n\n{text}"
 
 
 def _contenders(config: FidelityConfig) -> list[Contender]:
