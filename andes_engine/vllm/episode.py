@@ -30,6 +30,8 @@ class LiveConfig:
     max_model_len: int = 2048
     prefix_caching: bool = True
     seed: int = 0
+    host_kv_blocks: int = 0
+    """Blocks of host memory for the KV caches of preempted requests; 0: they are recomputed."""
 
     @property
     def usable_kv_tokens(self) -> int:

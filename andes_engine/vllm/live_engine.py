@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from andes_engine.errors import AndesError
 from andes_engine.vllm import adapter
+from andes_engine.vllm.contract import HostRoom
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample
 from andes_engine.vllm.episode_engine import EpisodeEngine
+from andes_engine.vllm.keep_kv import KeepKv
 from andes_engine.vllm.local_model import ModelShape, build_local_model
 from andes_engine.vllm.step_load import StepLoad, step_load
 
@@ -40,11 +43,20 @@ class LiveEngine(EpisodeEngine):
             config: Size of model and engine.
             scheduler: vLLM's own class, or ours with a replaceable planner (none at first).
             model_dir: Where the random-weight model is written; a temporary folder by default.
+
+        Raises:
+            AndesError: If another engine of this process has host memory, as vLLM has one place for a KV connector; or if host memory
+                is asked for under vLLM's own scheduler.
         """
         super().__init__(config, scheduler)
         adapter.require_vllm()
+        if config.host_kv_blocks and scheduler == "stock":
+            raise AndesError(
+                "vLLM's own scheduler keeps no KV in host memory; set host_kv_blocks=0 or scheduler='andes'"
+            )
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        adapter.check_connector_place()
         self._elapsed_s = 0.0
         self._resumed_at_s: float | None = None
         self._internal_ids: dict[str, str] = {}
@@ -55,6 +67,13 @@ class LiveEngine(EpisodeEngine):
         if scheduler == "andes":
             self._scheduler.clock = lambda: self.now_s
             self._scheduler.arrival_of = lambda request: request.arrival_time
+        if config.host_kv_blocks:
+            self.replay([EpisodeRequest("first", 0.0, 1, 1)])  # its step brings what copying costs from the worker
+
+    @property
+    def host(self) -> HostRoom:
+        """Host memory for preempted requests, as a planner is shown it now."""
+        return adapter.host_room(self._scheduler)
 
     @property
     def now_s(self) -> float:
@@ -138,6 +157,14 @@ class LiveEngine(EpisodeEngine):
         return StepSample(start_s, now_s - start_s, *load)
 
 
+def _kv_transfer(config: LiveConfig) -> Any:
+    if config.host_kv_blocks == 0:
+        return None
+    from vllm.config import KVTransferConfig
+
+    return KVTransferConfig(**KeepKv(host_blocks=config.host_kv_blocks).transfer_config())
+
+
 def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
@@ -160,6 +187,7 @@ def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
             enable_prefix_caching=config.prefix_caching,
             enforce_eager=True,
             disable_log_stats=True,
+            kv_transfer_config=_kv_transfer(config),
             scheduler_cls=None if scheduler == "stock" else "andes_engine.vllm.AndesScheduler",
             additional_config={"andes": {"enabled": False}},
         )

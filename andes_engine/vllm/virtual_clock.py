@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from andes_engine.errors import AndesError
 from andes_engine.vllm import adapter
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample
 from andes_engine.vllm.episode_engine import EpisodeEngine
@@ -47,6 +48,8 @@ class VirtualEngine(EpisodeEngine):
         """
         super().__init__(config, scheduler)
         adapter.require_vllm()
+        if config.host_kv_blocks:
+            raise AndesError("the virtual clock has no host memory for preempted requests; set host_kv_blocks=0")
         self._step_time = step_time
         self._pipelined = pipelined
         self._strict = strict
