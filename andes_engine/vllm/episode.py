@@ -133,6 +133,19 @@ class EpisodeRecord:
         self.token_times[request_id].extend([now_s] * len(token_ids))
 
 
+def check_keeps(config: LiveConfig, scheduler: SchedulerKind) -> None:
+    """Refuse host memory that would not be used: only our scheduler hands blocks over (`kv_keeper`).
+
+    Raises:
+        CapacityError: If vLLM's own scheduler is to run with host memory, or there is less than none.
+    """
+    if config.host_kv_blocks < 0 or (config.host_kv_blocks and scheduler == "stock"):
+        raise CapacityError(
+            f"host_kv_blocks = {config.host_kv_blocks} with scheduler = {scheduler!r}: must be >= 0, and vLLM's own scheduler "
+            "('stock') keeps nothing; set host_kv_blocks=0 or scheduler='andes'"
+        )
+
+
 def check_requests(requests: Sequence[EpisodeRequest], config: LiveConfig) -> list[EpisodeRequest]:
     """Refuse an episode that the engine cannot finish, before anything starts.
 

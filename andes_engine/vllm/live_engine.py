@@ -10,12 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from andes_engine.errors import AndesError
 from andes_engine.vllm import adapter
 from andes_engine.vllm.contract import HostRoom
-from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample
+from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample, check_keeps
 from andes_engine.vllm.episode_engine import EpisodeEngine
-from andes_engine.vllm.keep_kv import KeepKv
 from andes_engine.vllm.local_model import ModelShape, build_local_model
 from andes_engine.vllm.step_load import StepLoad, step_load
 
@@ -45,15 +43,11 @@ class LiveEngine(EpisodeEngine):
             model_dir: Where the random-weight model is written; a temporary folder by default.
 
         Raises:
-            AndesError: If another engine of this process has host memory, as vLLM has one place for a KV connector; or if host memory
-                is asked for under vLLM's own scheduler.
+            AndesError: If host memory is asked for under vLLM's own scheduler, or if another engine of this process has some.
         """
         super().__init__(config, scheduler)
         adapter.require_vllm()
-        if config.host_kv_blocks and scheduler == "stock":
-            raise AndesError(
-                "vLLM's own scheduler keeps no KV in host memory; set host_kv_blocks=0 or scheduler='andes'"
-            )
+        check_keeps(config, scheduler)
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         adapter.check_connector_place()
@@ -157,14 +151,6 @@ class LiveEngine(EpisodeEngine):
         return StepSample(start_s, now_s - start_s, *load)
 
 
-def _kv_transfer(config: LiveConfig) -> Any:
-    if config.host_kv_blocks == 0:
-        return None
-    from vllm.config import KVTransferConfig
-
-    return KVTransferConfig(**KeepKv(host_blocks=config.host_kv_blocks).transfer_config())
-
-
 def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
@@ -187,7 +173,7 @@ def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
             enable_prefix_caching=config.prefix_caching,
             enforce_eager=True,
             disable_log_stats=True,
-            kv_transfer_config=_kv_transfer(config),
+            kv_transfer_config=adapter.kv_transfer_config(config.host_kv_blocks),
             scheduler_cls=None if scheduler == "stock" else "andes_engine.vllm.AndesScheduler",
             additional_config={"andes": {"enabled": False}},
         )
