@@ -14,7 +14,7 @@ from andes_engine.vllm import adapter
 from andes_engine.vllm.contract import HostRoom
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample, check_keeps
 from andes_engine.vllm.episode_engine import EpisodeEngine
-from andes_engine.vllm.local_model import ModelShape, build_local_model
+from andes_engine.vllm.local_model import ModelShape, build_local_model, load_format
 from andes_engine.vllm.step_load import StepLoad, step_load
 
 ENVIRONMENT = {
@@ -151,18 +151,23 @@ class LiveEngine(EpisodeEngine):
         return StepSample(start_s, now_s - start_s, *load)
 
 
+def model_shape(config: LiveConfig) -> ModelShape:
+    """The model that an engine of this size runs."""
+    return ModelShape(
+        config.hidden, config.layers, heads=max(1, config.hidden // 64), max_position_tokens=config.max_model_len
+    )
+
+
 def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    shape = ModelShape(
-        config.hidden, config.layers, heads=max(1, config.hidden // 64), max_position_tokens=config.max_model_len
-    )
+    model = build_local_model(model_dir, model_shape(config))
     return LLMEngine.from_engine_args(
         EngineArgs(
-            model=str(build_local_model(model_dir, shape)),
+            model=str(model),
             skip_tokenizer_init=True,
-            load_format="dummy",
+            load_format=load_format(model),
             dtype="float32",
             seed=config.seed,
             block_size=config.block_size,
