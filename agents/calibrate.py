@@ -39,12 +39,14 @@ class CalibrateConfig:
 
 @dataclass(frozen=True, slots=True)
 class CalibrateResult:
-    """The fit, its error on other traffic, both as a table, and the preset's file."""
+    """The fit, its error on other traffic, both as a table, the preset's file, and the price of host memory."""
 
     fitted: FitReport
     unseen: UnseenError
     grid: Grid
     preset: Path
+    copy_s_per_block: float | None
+    """Time to copy a KV block to host memory or back, s; None where the engine has no host memory."""
 
 
 def calibrate(config: CalibrateConfig) -> CalibrateResult:
@@ -61,7 +63,8 @@ def calibrate(config: CalibrateConfig) -> CalibrateResult:
     with LiveRunner(config.engine, near) as runner:
         fitted = runner.calibrate(config.repeats)
         unseen = runner.check()
-    grid = calibration_grid(fitted, unseen)
+        copy_s = runner.copy_s_per_block if config.engine.host_kv_blocks else None
+    grid = calibration_grid(fitted, unseen, copy_s)
     size = config.engine
     path = save_preset(
         fitted.model,
@@ -73,11 +76,11 @@ def calibrate(config: CalibrateConfig) -> CalibrateResult:
         licence="none needed, a measurement of your own",
     )
     (run_dir.path / "table.md").write_text(to_markdown(grid), encoding="utf-8")
-    run_dir.write_results({"fit": fitted, "unseen": unseen})
-    return CalibrateResult(fitted, unseen, grid, path)
+    run_dir.write_results({"fit": fitted, "unseen": unseen, "host_copy_s_per_block": copy_s})
+    return CalibrateResult(fitted, unseen, grid, path, copy_s)
 
 
-def calibration_grid(fitted: FitReport, unseen: UnseenError) -> Grid:
+def calibration_grid(fitted: FitReport, unseen: UnseenError, copy_s_per_block: float | None = None) -> Grid:
     """R2 and MAPE of each regime: in sample, cross-validated, and on other traffic."""
     columns = (
         Column("iterations", numeric=False),
@@ -106,5 +109,12 @@ def calibration_grid(fitted: FitReport, unseen: UnseenError) -> Grid:
     notes = (
         f"With prefill: the {fitted.form} form; cross-validated MAPE of those tried: {tried}.",
         f"All iterations of the other traffic together: {unseen.total:+.1%}.",
+        *_copy_note(copy_s_per_block),
     )
     return Grid("Step-time model of this machine", columns, tuple(rows), notes)
+
+
+def _copy_note(copy_s_per_block: float | None) -> tuple[str, ...]:
+    if copy_s_per_block is None:
+        return ()
+    return (f"A KV block to host memory or back: {copy_s_per_block * 1e6:.1f} µs.",)

@@ -218,6 +218,7 @@ class ServeConfig:
         scheduler: Scheduler with its knobs.
         andes: Further keys of the section `andes`: readers' classes and defaults, log, trace and so on.
         step_time: Preset of the step-time model nearest to this machine.
+        keep_kv_gib: Host memory that the KV caches of preempted requests are kept in, GiB; none: they are recomputed.
         host: Address to listen on.
         port: Port to listen on.
         extra: Further arguments of `vllm serve`, as they are.
@@ -228,6 +229,7 @@ class ServeConfig:
     scheduler: SchedulerSettings
     policy: str | None = None
     step_time: str = "a100_llama3_8b"
+    keep_kv_gib: float | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     andes: Mapping[str, Any] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from andes_engine.policy.bundle import load_bundle
 from andes_engine.policy.location import bundle_folder
 from andes_engine.service.config import ServiceConfig
 from andes_engine.step_time import preset
+from andes_engine.vllm.keep_kv import KeepKv
 
 SCHEDULER_CLASS = "andes_engine.vllm.AndesScheduler"
 
@@ -42,6 +43,7 @@ def serve_command(config: ServeConfig) -> list[str]:
         if key in andes or key in ("lengths", "policy"):
             raise AndesError(f"andes.{key} = {value!r}: set {key} itself instead, or the scheduler that has it")
         andes[key] = value
+    keep_kv = _keep_kv_flags(config)
     PlannerConfig.from_mapping(andes)
     ServiceConfig.from_section(andes)
     return [
@@ -49,5 +51,17 @@ def serve_command(config: ServeConfig) -> list[str]:
         *("--host", config.host, "--port", str(config.port)),
         *("--scheduler-cls", SCHEDULER_CLASS),
         *("--additional-config", json.dumps({"andes": andes})),
+        *keep_kv,
         *config.extra,
     ]
+
+
+def _keep_kv_flags(config: ServeConfig) -> list[str]:
+    if config.keep_kv_gib is None:
+        return []
+    flag = "--kv-transfer-config"
+    if any(argument.partition("=")[0] == flag for argument in config.extra):
+        raise AndesError(
+            f"keep_kv_gib = {config.keep_kv_gib} sets {flag}, and extra sets it as well; leave one of them out"
+        )
+    return [flag, json.dumps(KeepKv(host_gib=config.keep_kv_gib).transfer_config())]

@@ -100,6 +100,7 @@ class LiveRequests:
             row = self.table.row(request_id)
             self.table.rows.admitted_s[row] = now_s
             self.table.rows.cached_tokens[row] = 0
+            self.table.rows.host_tokens[row] = 0
             self._waiting.pop(row, None)
 
     def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
@@ -161,11 +162,12 @@ class LiveRequests:
         return rows
 
     def note_waiting(self, waiting: Sequence[WaitingView]) -> IntArray:
-        """Rows of the waiting requests that may be admitted, in the engine's order, with what the prefix cache holds of each."""
+        """Rows of the waiting requests that may be admitted, in the engine's order, with what is left of each."""
         admissible = [view for view in waiting if view.admissible]
         rows = np.array([self.table.row(view.request_id) for view in admissible], dtype=np.int64)
         table = self.table.rows
         table["computed_tokens"][rows] = 0
         table["held_blocks"][rows] = 0
         table["cached_tokens"][rows] = [view.cached_tokens for view in admissible]
+        table["host_tokens"][rows] = [view.host_tokens for view in admissible]
         return rows

@@ -42,7 +42,7 @@ from andes_engine.request import RequestTable
 from andes_engine.schedulers import OWN, scheduler_id
 from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.step_time import StepTime, preset
-from andes_engine.vllm.contract import EngineShape, Plan, RunningView, WaitingView
+from andes_engine.vllm.contract import NO_HOST, EngineShape, HostRoom, Plan, RunningView, WaitingView
 
 IntArray = NDArray[np.int64]
 
@@ -157,7 +157,12 @@ class Planner:
         self.counters[ct.PREFILL_TOKENS] += prefill_tokens
 
     def plan(
-        self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free_blocks: int
+        self,
+        now_s: float,
+        running: Sequence[RunningView],
+        waiting: Sequence[WaitingView],
+        free_blocks: int,
+        host: HostRoom = NO_HOST,
     ) -> Plan:
         """Decide on the coming iteration.
 
@@ -166,7 +171,7 @@ class Planner:
         """
         running_rows = self._requests.note_running(running)
         waiting_rows = self._requests.note_waiting(waiting)
-        view = self._view(now_s, free_blocks)
+        view = self._view(now_s, free_blocks, host)
         self._take_knobs(now_s, running_rows, waiting_rows, view)
         self._fit_buffers(len(running_rows) + len(waiting_rows))
         if self._score is not None:
@@ -192,11 +197,16 @@ class Planner:
         decide.run(arguments)
 
     def observe_engine(
-        self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free_blocks: int
+        self,
+        now_s: float,
+        running: Sequence[RunningView],
+        waiting: Sequence[WaitingView],
+        free_blocks: int,
+        host: HostRoom = NO_HOST,
     ) -> NDArray[np.float32]:
         """Observation between iterations, for an environment that decides from outside."""
         rows = self._requests.note_running(running), self._requests.note_waiting(waiting)
-        return self.observation(now_s, *rows, self._view(now_s, free_blocks))
+        return self.observation(now_s, *rows, self._view(now_s, free_blocks, host))
 
     def observation(self, now_s: float, running: IntArray, waiting: IntArray, view: EngineView) -> NDArray[np.float32]:
         """Observation at a decision, from what has happened since the last one."""
@@ -213,11 +223,11 @@ class Planner:
 
     def _first_arguments(self) -> Arguments:
         nobody = np.zeros(0, dtype=np.int64)
-        view = self._view(0.0, self.shape.kv_blocks)
+        view = self._view(0.0, self.shape.kv_blocks, NO_HOST)
         settings = self._scheduler, self.knobs, self._step_time, self._requests.memory
         return decide.arguments(self._table.rows, nobody, nobody, view, *settings, self._decision)
 
-    def _view(self, now_s: float, free_blocks: int) -> EngineView:
+    def _view(self, now_s: float, free_blocks: int, host: HostRoom) -> EngineView:
         shape = self.shape
         return EngineView(
             float(now_s),
@@ -227,8 +237,8 @@ class Planner:
             shape.max_num_seqs,
             shape.max_batched_tokens,
             int(shape.prefix_caching),
-            0,  # vLLM has no host memory for preempted requests without a KV connector, which is refused
-            0.0,
+            int(host.free_blocks),
+            float(host.copy_s_per_block),
         )
 
     def _fit_buffers(self, live: int) -> None:

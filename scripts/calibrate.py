@@ -22,6 +22,8 @@ def main(cfg: DictConfig) -> None:
     result = calibrate(from_mapping(CalibrateConfig, settings_of(cfg)))
     console.print(to_rich(result.grid))
     console.print(f"preset: engine.step_time={result.preset}", soft_wrap=True)
+    if result.copy_s_per_block is not None:
+        console.print(f"host memory: engine.host_copy_s_per_block={result.copy_s_per_block:.3g}", soft_wrap=True)
 
 
 if __name__ == "__main__":

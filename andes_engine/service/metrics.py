@@ -39,6 +39,7 @@ METRICS: tuple[Metric, ...] = (
         ("state", "quantile"),
     ),
     Metric("andes_preemptions", "counter", "Requests that lost their KV cache, by who decided it", ("cause",)),
+    Metric("andes_kept_preemptions", "counter", "Preempted requests whose KV cache is kept in host memory"),
     Metric("andes_pauses", "counter", "Iterations that a running request sat out with its KV cache kept"),
     Metric("andes_plans", "counter", "Plans applied before an engine step"),
     Metric(

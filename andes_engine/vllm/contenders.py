@@ -17,7 +17,7 @@ from andes_engine.vllm.episode import EpisodeRequest, LiveConfig
 from andes_engine.workload import Workload
 
 
-def simulated_twin(config: LiveConfig, step_time: StepTime) -> EngineConfig:
+def simulated_twin(config: LiveConfig, step_time: StepTime, host_copy_s_per_block: float = 0.0) -> EngineConfig:
     """The simulator's configuration of a vLLM engine; vLLM keeps one KV block for itself."""
     return EngineConfig(
         name="cpu_vllm",
@@ -28,6 +28,8 @@ def simulated_twin(config: LiveConfig, step_time: StepTime) -> EngineConfig:
         max_batched_tokens=config.max_batched_tokens,
         max_model_len_tokens=config.longest_request_tokens,
         prefix_caching=config.prefix_caching,
+        host_kv_blocks=config.host_kv_blocks,
+        host_copy_s_per_block=host_copy_s_per_block,
     )
 
 

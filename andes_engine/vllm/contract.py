@@ -22,12 +22,24 @@ class RunningView(NamedTuple):
 class WaitingView(NamedTuple):
     """One waiting request, in the engine's order; not admissible while in cooldown or blocked on something else.
 
-    `cached_tokens` is what the prefix cache still holds of it: resuming costs the rest.
+    `cached_tokens` is what the prefix cache still holds of it, `host_tokens` what host memory does: resuming costs the rest.
     """
 
     request_id: str
     admissible: bool
     cached_tokens: int = 0
+    host_tokens: int = 0
+
+
+class HostRoom(NamedTuple):
+    """Host memory for the KV caches of preempted requests: blocks that are free, and the time to copy one there or back, s."""
+
+    free_blocks: int = 0
+    copy_s_per_block: float = 0.0
+
+
+NO_HOST = HostRoom()
+"""Preempted requests lose their KV cache."""
 
 
 class Plan(NamedTuple):
@@ -82,7 +94,12 @@ class PlannerLike(Protocol):
         """A request has left: finished, or cut off by its client or an error."""
 
     def plan(
-        self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free_blocks: int
+        self,
+        now_s: float,
+        running: Sequence[RunningView],
+        waiting: Sequence[WaitingView],
+        free_blocks: int,
+        host: HostRoom = NO_HOST,
     ) -> Plan:
         """Decide on the coming step."""
         ...

@@ -30,6 +30,8 @@ class LiveConfig:
     max_model_len: int = 2048
     prefix_caching: bool = True
     seed: int = 0
+    host_kv_blocks: int = 0
+    """Blocks of host memory for the KV caches of preempted requests; 0: they are recomputed."""
 
     @property
     def usable_kv_tokens(self) -> int:
@@ -129,6 +131,19 @@ class EpisodeRecord:
         """Tokens of a request came out."""
         self.token_ids[request_id].extend(token_ids)
         self.token_times[request_id].extend([now_s] * len(token_ids))
+
+
+def check_keeps(config: LiveConfig, scheduler: SchedulerKind) -> None:
+    """Refuse host memory that would not be used: only our scheduler hands blocks over (`kv_keeper`).
+
+    Raises:
+        CapacityError: If vLLM's own scheduler is to run with host memory, or there is less than none.
+    """
+    if config.host_kv_blocks < 0 or (config.host_kv_blocks and scheduler == "stock"):
+        raise CapacityError(
+            f"host_kv_blocks = {config.host_kv_blocks} with scheduler = {scheduler!r}: must be >= 0, and vLLM's own scheduler "
+            "('stock') keeps nothing; set host_kv_blocks=0 or scheduler='andes'"
+        )
 
 
 def check_requests(requests: Sequence[EpisodeRequest], config: LiveConfig) -> list[EpisodeRequest]:

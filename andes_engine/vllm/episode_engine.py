@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from andes_engine.vllm import adapter
-from andes_engine.vllm.contract import EngineShape, Plan, PlannerLike, RunningView, WaitingView
+from andes_engine.vllm.contract import EngineShape, HostRoom, Plan, PlannerLike, RunningView, WaitingView
 from andes_engine.vllm.episode import (
     EpisodeRecord,
     EpisodeRequest,
@@ -86,8 +86,8 @@ class EpisodeEngine(ABC):
         if self.scheduler_kind == "andes":
             self._scheduler.set_planner(planner)
 
-    def look(self) -> tuple[list[RunningView], list[WaitingView], int]:
-        """What a planner would be shown now: running, waiting, free blocks; only with our scheduler."""
+    def look(self) -> tuple[list[RunningView], list[WaitingView], int, HostRoom]:
+        """What a planner would be shown now: running, waiting, free blocks, host memory; only with our scheduler."""
         return self._scheduler.look()
 
     def set_plan_log(self, plan_log: Callable[[int, Plan], None] | None) -> None:

@@ -44,18 +44,31 @@ class WorkerRequest:
 class FakeWorker:
     """Computes deterministic tokens under a scheduler's orders."""
 
-    def __init__(self, block_size: int, kv_blocks: int, max_model_len: int, *, strict: bool = True) -> None:
+    def __init__(
+        self,
+        block_size: int,
+        kv_blocks: int,
+        max_model_len: int,
+        *,
+        host_kv_blocks: int = 0,
+        host_copy_s_per_block: float = 0.0,
+        strict: bool = True,
+    ) -> None:
         """Make an empty cache.
 
         Args:
             block_size: Tokens per KV block.
             kv_blocks: Blocks of the pool, vLLM's null block included.
             max_model_len: Longest sequence, tokens.
+            host_kv_blocks: Blocks of host memory.
+            host_copy_s_per_block: What it says copying one of them takes, s.
             strict: Verify the cache behind every sampled token. Off, only the bookkeeping is done.
         """
         self._block_size = block_size
         self._capacity_tokens = max_model_len + 1
         self._cache = np.full(kv_blocks * block_size, EMPTY_SLOT, dtype=np.int64)
+        self._host = np.full(host_kv_blocks * block_size, EMPTY_SLOT, dtype=np.int64)
+        self._host_copy_s_per_block = host_copy_s_per_block
         self._requests: dict[str, WorkerRequest] = {}
         self._strict = strict
 
@@ -65,6 +78,7 @@ class FakeWorker:
 
         for request_id in output.finished_req_ids:
             self._requests.pop(request_id, None)
+        self._copy(output.kv_connector_metadata)
         starts = self._take_new(output.scheduled_new_reqs) | self._take_cached(output.scheduled_cached_reqs)
         self._write_all(output.num_scheduled_tokens, starts)
         sampled = [
@@ -75,7 +89,27 @@ class FakeWorker:
             req_ids=ids,
             req_id_to_index={request_id: index for index, request_id in enumerate(ids)},
             sampled_token_ids=sampled,
+            kv_connector_output=self._told(),
         )
+
+    def _copy(self, orders: Any) -> None:
+        """Blocks to host memory and back, before anything is written (`kv_keeper.StepCopies`)."""
+        if orders is None:
+            return
+        cache, host = self._cache.reshape(-1, self._block_size), self._host.reshape(-1, self._block_size)
+        for block, host_block in orders.copies.out:
+            host[host_block] = cache[block]
+        for block, host_block in orders.copies.back:
+            cache[block] = host[host_block]
+
+    def _told(self) -> Any:
+        if len(self._host) == 0:
+            return None
+        from vllm.v1.outputs import KVConnectorOutput
+
+        from andes_engine.vllm.kv_keeper import CopyTime
+
+        return KVConnectorOutput(kv_connector_worker_meta=CopyTime(self._host_copy_s_per_block))
 
     def _take_new(self, new_requests: Sequence[Any]) -> dict[str, int]:
         for new in new_requests:

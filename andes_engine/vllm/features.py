@@ -6,12 +6,19 @@ Attribute names from `vllm/config/` 0.32.0; every one is read with a default, be
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from andes_engine.vllm.keep_kv import ROLE, keeps_kv
+
 
 class Feature(NamedTuple):
-    """One configuration to look for and what to tell the user about it."""
+    """One configuration to look for and what to tell the user about it; `present` may answer with the name of what it found."""
 
     reason: str
-    present: Callable[[Any], bool]
+    present: Callable[[Any], bool | str]
+
+    def told(self, config: Any) -> str:
+        """The reason, with the name of what was found; empty if there is nothing."""
+        found = self.present(config)
+        return f"{self.reason}: {found}" if isinstance(found, str) and found else self.reason if found else ""
 
 
 class FeatureReport(NamedTuple):
@@ -21,12 +28,24 @@ class FeatureReport(NamedTuple):
     warned: list[str]
 
 
+_SPLIT_BLOCKS = ("pipeline", "decode_context", "prefill_context")
+
+
 def _read(config: Any, path: str, default: Any = None) -> Any:
     for name in path.split("."):
         config = getattr(config, name, default)
         if config is None:
             return default
     return config
+
+
+def _foreign_connector(config: Any) -> str:
+    transfer = _read(config, "kv_transfer_config")
+    return "" if transfer is None or keeps_kv(transfer) else str(_read(transfer, "kv_connector", "unnamed"))
+
+
+def _keeps_kv_and(config: Any, present: bool) -> bool:
+    return present and keeps_kv(_read(config, "kv_transfer_config"))
 
 
 REFUSED = (
@@ -48,7 +67,18 @@ REFUSED = (
     ),
     Feature(
         "KV connectors (prefill/decode disaggregation, offloading) own blocks the plan does not count",
-        lambda c: _read(c, "kv_transfer_config") is not None,
+        _foreign_connector,
+    ),
+    Feature(
+        f"keeping KV needs kv_role '{ROLE}': for a consumer vLLM holds back the blocks of preempted requests",
+        lambda c: _keeps_kv_and(c, _read(c, "kv_transfer_config.kv_role", ROLE) != ROLE),
+    ),
+    Feature(
+        "keeping KV with pipeline or context parallelism: workers hold different layers or tokens of a block",
+        lambda c: _keeps_kv_and(
+            c,
+            max(_read(c, f"parallel_config.{kind}_parallel_size", 1) for kind in _SPLIT_BLOCKS) > 1,
+        ),
     ),
     Feature(
         "encoder-cache connectors own memory the plan does not count",
@@ -87,8 +117,8 @@ WARNED = (
 def inspect_features(vllm_config: Any) -> FeatureReport:
     """Compare a vLLM configuration with the two lists above."""
     return FeatureReport(
-        refused=[feature.reason for feature in REFUSED if feature.present(vllm_config)],
-        warned=[feature.reason for feature in WARNED if feature.present(vllm_config)],
+        refused=[told for feature in REFUSED if (told := feature.told(vllm_config))],
+        warned=[told for feature in WARNED if (told := feature.told(vllm_config))],
     )
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from andes_engine.vllm import adapter
-from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample
+from andes_engine.vllm.contract import HostRoom
+from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample, check_keeps
 from andes_engine.vllm.episode_engine import EpisodeEngine
-from andes_engine.vllm.local_model import ModelShape, build_local_model
+from andes_engine.vllm.local_model import ModelShape, build_local_model, load_format
 from andes_engine.vllm.step_load import StepLoad, step_load
 
 ENVIRONMENT = {
@@ -40,11 +41,16 @@ class LiveEngine(EpisodeEngine):
             config: Size of model and engine.
             scheduler: vLLM's own class, or ours with a replaceable planner (none at first).
             model_dir: Where the random-weight model is written; a temporary folder by default.
+
+        Raises:
+            AndesError: If host memory is asked for under vLLM's own scheduler, or if another engine of this process has some.
         """
         super().__init__(config, scheduler)
         adapter.require_vllm()
+        check_keeps(config, scheduler)
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        adapter.check_connector_place()
         self._elapsed_s = 0.0
         self._resumed_at_s: float | None = None
         self._internal_ids: dict[str, str] = {}
@@ -55,6 +61,13 @@ class LiveEngine(EpisodeEngine):
         if scheduler == "andes":
             self._scheduler.clock = lambda: self.now_s
             self._scheduler.arrival_of = lambda request: request.arrival_time
+        if config.host_kv_blocks:
+            self.replay([EpisodeRequest("first", 0.0, 1, 1)])  # its step brings what copying costs from the worker
+
+    @property
+    def host(self) -> HostRoom:
+        """Host memory for preempted requests, as a planner is shown it now."""
+        return adapter.host_room(self._scheduler)
 
     @property
     def now_s(self) -> float:
@@ -138,18 +151,23 @@ class LiveEngine(EpisodeEngine):
         return StepSample(start_s, now_s - start_s, *load)
 
 
+def model_shape(config: LiveConfig) -> ModelShape:
+    """The model that an engine of this size runs."""
+    return ModelShape(
+        config.hidden, config.layers, heads=max(1, config.hidden // 64), max_position_tokens=config.max_model_len
+    )
+
+
 def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    shape = ModelShape(
-        config.hidden, config.layers, heads=max(1, config.hidden // 64), max_position_tokens=config.max_model_len
-    )
+    model = build_local_model(model_dir, model_shape(config))
     return LLMEngine.from_engine_args(
         EngineArgs(
-            model=str(build_local_model(model_dir, shape)),
+            model=str(model),
             skip_tokenizer_init=True,
-            load_format="dummy",
+            load_format=load_format(model),
             dtype="float32",
             seed=config.seed,
             block_size=config.block_size,
@@ -160,6 +178,7 @@ def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
             enable_prefix_caching=config.prefix_caching,
             enforce_eager=True,
             disable_log_stats=True,
+            kv_transfer_config=adapter.kv_transfer_config(config.host_kv_blocks),
             scheduler_cls=None if scheduler == "stock" else "andes_engine.vllm.AndesScheduler",
             additional_config={"andes": {"enabled": False}},
         )

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 VOCABULARY_TOKENS = 4_096
+WEIGHTS = "model.safetensors"
 RESERVED_TOKENS = ("<unk>", "<s>", "</s>", "<pad>")
 
 
@@ -68,6 +69,41 @@ def build_local_model(directory: Path, shape: ModelShape | None = None) -> Path:
             json.dumps(llama_config(shape), indent=2)
         )  # last: its presence says that the folder is complete
     return folder
+
+
+def load_format(folder: Path) -> str:
+    """How vLLM is to load the model: weights of its own if there are any (`write_weights`), else vLLM's `dummy` ones.
+
+    Dummy weights are all within 0.001 of zero, norms included (`initialize_dummy_weights`, 0.32.0): such a model takes as long as
+    any other, but what it says depends on the last token alone, so it cannot tell a right KV cache from a wrong one.
+    """
+    return "auto" if (folder / WEIGHTS).exists() else "dummy"
+
+
+def write_weights(folder: Path, seed: int = 0) -> None:
+    """Give a local model random weights with which every token depends on all tokens before it; 19 MB for the default shape."""
+    import torch
+    from safetensors.torch import save_file
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    hidden, inner, words = (config[key] for key in ("hidden_size", "intermediate_size", "vocab_size"))
+    shapes = {
+        "model.embed_tokens.weight": (words, hidden),
+        "lm_head.weight": (words, hidden),
+        "model.norm.weight": (hidden,),
+    }
+    for layer in range(config["num_hidden_layers"]):
+        name = f"model.layers.{layer}"
+        shapes |= {f"{name}.self_attn.{kind}_proj.weight": (hidden, hidden) for kind in "qkvo"}
+        shapes |= {f"{name}.mlp.{kind}_proj.weight": (inner, hidden) for kind in ("gate", "up")}
+        shapes[f"{name}.mlp.down_proj.weight"] = (hidden, inner)
+        shapes |= {f"{name}.{kind}_layernorm.weight": (hidden,) for kind in ("input", "post_attention")}
+    generator = torch.Generator().manual_seed(seed)
+    weights = {
+        name: torch.randn(shape, generator=generator) / shape[1] ** 0.5 if len(shape) > 1 else torch.ones(shape)
+        for name, shape in shapes.items()
+    }
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def _write_tokenizer(folder: Path) -> None:

@@ -38,6 +38,8 @@ def _notes(engine: EpisodeEngine, planner: Planner | None) -> dict[str, float]:
     counters = engine.counters
     notes |= {
         "planned_preemptions": float(counters.planned_preemptions),
+        "kept_preemptions": float(counters.kept),
+        "host_memory_full": float(counters.host_full),
         "planner_failures": float(counters.failures),
         "ignored_decisions": float(counters.ignored),
         "pauses": float(planner.counters[ct.PAUSES]),

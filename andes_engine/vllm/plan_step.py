@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from andes_engine.vllm import adapter
-from andes_engine.vllm.contract import Plan, PlannerLike, RunningView, WaitingView
+from andes_engine.vllm.contract import HostRoom, Plan, PlannerLike, RunningView, WaitingView
 from andes_engine.vllm.cooldown import Cooldown
 from andes_engine.vllm.gated_queue import GatedQueue
 from andes_engine.vllm.prefix_probe import PrefixProbe
@@ -43,7 +43,12 @@ class PlanStep:
 
     def ask(self, planner: PlannerLike, now_s: float) -> Plan:
         """Show the planner what runs, what waits and what is free."""
-        return planner.plan(now_s, self.running_view(), self.waiting_view(), adapter.free_blocks(self._scheduler))
+        return planner.plan(now_s, *self.look())
+
+    def look(self) -> tuple[list[RunningView], list[WaitingView], int, HostRoom]:
+        """What a planner is shown: running, waiting, free blocks, host memory."""
+        scheduler = self._scheduler
+        return self.running_view(), self.waiting_view(), adapter.free_blocks(scheduler), adapter.host_room(scheduler)
 
     def running_view(self) -> list[RunningView]:
         """The running requests, in vLLM's order."""
@@ -62,9 +67,14 @@ class PlanStep:
         """The waiting requests, in vLLM's order."""
         scheduler, probe = self._scheduler, self._probe
         return [
-            WaitingView(r.request_id, self._admissible(r), probe.cached_tokens(scheduler, r))
+            WaitingView(
+                request.request_id,
+                self._admissible(request),
+                probe.cached_tokens(scheduler, request),
+                adapter.host_tokens(scheduler, request),
+            )
             for gate in self._gates
-            for r in gate
+            for request in gate
         ]
 
     def _admissible(self, request: Any) -> bool:

@@ -16,6 +16,10 @@ class PlanningCounters:
     preemptions: int = 0
     planned_preemptions: int = 0
     pauses: int = 0
+    kept: int = 0
+    """Preempted requests whose KV cache was kept in host memory."""
+    host_full: int = 0
+    """Preempted requests that host memory had no room for; they are recomputed."""
 
     @property
     def engine_preemptions(self) -> int:

@@ -56,7 +56,12 @@ class LiveRunner:
     @property
     def engine_config(self) -> EngineConfig:
         """The same engine as the simulator sees it."""
-        return simulated_twin(self.config, self.step_time)
+        return simulated_twin(self.config, self.step_time, self.copy_s_per_block)
+
+    @property
+    def copy_s_per_block(self) -> float:
+        """Time to copy a KV block to host memory or back, s, measured when the engine was booted; 0 without `host_kv_blocks`."""
+        return self._engine.host.copy_s_per_block
 
     def run(self, workload: Workload, contender: Contender, progress: Progress | None = None) -> RunRecord:
         """Replay a workload in real time until it has drained.

@@ -20,7 +20,7 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler  # noqa: E402 - af
 from vllm.v1.core.sched.scheduler import Scheduler  # noqa: E402
 
 from andes_engine.compile_cache import keep_nothing  # noqa: E402
-from andes_engine.vllm.contract import Clock, Plan, PlannerLike, RunningView, WaitingView  # noqa: E402
+from andes_engine.vllm.contract import Clock, HostRoom, Plan, PlannerLike, RunningView, WaitingView  # noqa: E402
 from andes_engine.vllm.cooldown import Cooldown  # noqa: E402
 from andes_engine.vllm.features import check_features  # noqa: E402
 from andes_engine.vllm.gated_queue import GatedQueue  # noqa: E402
@@ -109,10 +109,9 @@ class PlanningMixin(_MixedInto):
         # vLLM stamps arrivals with time.time() in the front end; move the stamp onto our clock, never into its future.
         return self.clock() - max(0.0, time.time() - request.arrival_time)
 
-    def look(self) -> tuple[list[RunningView], list[WaitingView], int]:
-        """What a planner would be shown now: running, waiting, free blocks."""
-        step = self._plan_step()
-        return step.running_view(), step.waiting_view(), adapter.free_blocks(self)
+    def look(self) -> tuple[list[RunningView], list[WaitingView], int, HostRoom]:
+        """What a planner would be shown now: running, waiting, free blocks, host memory."""
+        return self._plan_step().look()
 
     def _plan_step(self) -> PlanStep:
         return PlanStep(self, self._gates, self._cooldown, self._probe, self._planned_step)
@@ -195,11 +194,32 @@ class PlanningMixin(_MixedInto):
 
     def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> None:
         """Every preemption passes here: ours, vLLM's own for lack of blocks, and a cache reset's."""
+        if (keeper := adapter.kv_keeper(self)) is not None:
+            self._safely(self._keep, keeper, request)
         super()._preempt_request(request, *args, **kwargs)
         self._cooldown.start(request.request_id, self._planned_step)
         self.counters.preemptions += 1
         if self._planner is not None:
             self._safely(self._planner.preempted, request.request_id, self.clock())
+
+    def _keep(self, keeper: Any, request: Any) -> None:
+        blocks = adapter.settled_blocks(self, request)
+        if keeper.keep(request.request_id, blocks):
+            self.counters.kept += bool(blocks)
+            return
+        self.counters.host_full += 1
+        if self.counters.host_full == 1:
+            logger.warning(
+                "andes: host memory for KV caches is full, so a preempted request is recomputed (logged once)"
+            )
+
+    def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
+        """KV that vLLM must not find again, for example of earlier weights, must not come back from host memory either."""
+        try:
+            return super().reset_prefix_cache(*args, **kwargs)
+        finally:
+            if (keeper := adapter.kv_keeper(self)) is not None:
+                keeper.reset_cache()
 
     def _free_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """Remember to forget the request: its last tokens are reported to the planner first."""

@@ -9,19 +9,24 @@ from andes_engine.records import RunRecord
 from andes_engine.sim.step_log import LoggedStep
 from andes_engine.step_time import StepTime
 from andes_engine.vllm.contenders import episode_requests, planner_for, simulated_twin
-from andes_engine.vllm.episode import LiveConfig, StepSample
+from andes_engine.vllm.episode import LiveConfig, SchedulerKind, StepSample
 from andes_engine.vllm.outcome import outcome
 from andes_engine.vllm.virtual_clock import VirtualEngine
 from andes_engine.workload import Workload
 
 
 def virtual_steps(
-    config: LiveConfig, step_time: StepTime, workload: Workload, contender: Contender
+    config: LiveConfig,
+    step_time: StepTime,
+    workload: Workload,
+    contender: Contender,
+    host_copy_s_per_block: float = 0.0,
 ) -> tuple[RunRecord, list[LoggedStep]]:
     """Replay a workload until drained, synchronously; returns its record and what each iteration did."""
-    twin = simulated_twin(config, step_time)
+    twin = simulated_twin(config, step_time, host_copy_s_per_block)
     planner = planner_for(contender, twin, workload)
-    engine = VirtualEngine(config, step_time, "stock" if planner is None else "andes")
+    kind: SchedulerKind = "stock" if planner is None and config.host_kv_blocks == 0 else "andes"
+    engine = VirtualEngine(config, step_time, kind, host_copy_s_per_block=host_copy_s_per_block)
     steps: list[LoggedStep] = []
     engine.on_scheduled = lambda sample, output: steps.append(_logged(sample, output))
     engine.replay(episode_requests(workload), planner)

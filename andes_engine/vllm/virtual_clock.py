@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from andes_engine.vllm import adapter
-from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample
+from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample, check_keeps
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.fake_worker import FakeWorker
 from andes_engine.vllm.local_model import ModelShape, build_local_model
@@ -35,6 +35,7 @@ class VirtualEngine(EpisodeEngine):
         *,
         pipelined: bool = False,
         strict: bool = True,
+        host_copy_s_per_block: float = 0.0,
     ) -> None:
         """Build the vLLM configuration once; each episode gets a fresh scheduler.
 
@@ -44,12 +45,15 @@ class VirtualEngine(EpisodeEngine):
             scheduler: vLLM's own class, or ours with a replaceable planner.
             pipelined: Schedule one step ahead of the output, with the asynchronous scheduler.
             strict: Check every token's KV cache (see `FakeWorker`).
+            host_copy_s_per_block: Time to copy a block to host memory or back, s; it is part of the step.
         """
         super().__init__(config, scheduler)
         adapter.require_vllm()
+        check_keeps(config, scheduler)
         self._step_time = step_time
         self._pipelined = pipelined
         self._strict = strict
+        self._host_copy_s_per_block = host_copy_s_per_block
         self.on_scheduled: Callable[[StepSample, Any], None] | None = None
         """Called with each step and vLLM's `SchedulerOutput`, for whoever compares decisions."""
         self._vllm_config = _vllm_config(config, pipelined)
@@ -69,7 +73,12 @@ class VirtualEngine(EpisodeEngine):
         self._now_s = 0.0
         self._in_flight: deque[tuple[Any, Any]] = deque()
         self._worker = FakeWorker(
-            self.config.block_size, self.config.kv_blocks, self.config.max_model_len, strict=self._strict
+            self.config.block_size,
+            self.config.kv_blocks,
+            self.config.max_model_len,
+            host_kv_blocks=self.config.host_kv_blocks,
+            host_copy_s_per_block=self._host_copy_s_per_block,
+            strict=self._strict,
         )
         self._vllm_scheduler = self._build_scheduler()
         if self.scheduler_kind == "andes":
@@ -141,6 +150,7 @@ class VirtualEngine(EpisodeEngine):
         load = step_load(scheduled)
         busy = scheduled.total_num_scheduled_tokens > 0
         duration_s = self._step_time(*load) if busy else 0.0
+        duration_s += adapter.copied_blocks(scheduled) * self._host_copy_s_per_block
         self._now_s += duration_s
         self._record(self._vllm_scheduler.update_from_output(scheduled, computed))
         if not busy:
@@ -178,6 +188,7 @@ def _vllm_config(config: LiveConfig, pipelined: bool) -> Any:
         max_num_batched_tokens=config.max_batched_tokens,
         enable_prefix_caching=config.prefix_caching,
         enforce_eager=True,
+        kv_transfer_config=adapter.kv_transfer_config(config.host_kv_blocks),
         additional_config={"andes": {"enabled": False}},
     ).create_engine_config()
     vllm_config.cache_config.num_gpu_blocks = config.kv_blocks

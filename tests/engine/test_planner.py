@@ -9,7 +9,7 @@ from andes_engine import counters as ct
 from andes_engine.errors import AndesError, KnobError, SchedulerError, UnknownNameError
 from andes_engine.live_users import UserNumbers
 from andes_engine.planner import Planner, PlannerConfig
-from andes_engine.vllm.contract import EngineShape, RunningView, WaitingView
+from andes_engine.vllm.contract import EngineShape, HostRoom, RunningView, WaitingView
 from tests.builders import STEP_TIME
 
 SHAPE = EngineShape(block_size=16, kv_blocks=40, max_num_seqs=8, max_batched_tokens=512, max_model_len=640)
@@ -115,6 +115,31 @@ def test_what_the_prefix_cache_holds_is_told_and_forgotten_on_admission() -> Non
     planner.admitted(["a"], 0.1)
     assert row_of(planner, "a").cached_tokens == 0
     assert row_of(planner, "a").admitted_s == 0.1
+
+
+def test_what_host_memory_holds_is_told_and_forgotten_on_admission() -> None:
+    planner = make_planner()
+    planner.add("a", 0.0, 400, None)
+    planner.plan(0.1, [], [WaitingView("a", True, 64, 384)], 40, HostRoom(3, 1e-4))
+    assert (row_of(planner, "a").cached_tokens, row_of(planner, "a").host_tokens) == (64, 384)
+    planner.admitted(["a"], 0.1)
+    assert row_of(planner, "a").host_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "preempted"),
+    [(HostRoom(40, 1e-5), ["rich"]), (HostRoom(40, 0.5), []), (HostRoom(37, 0.5), ["rich"])],
+    ids=["fast", "slow", "too small for 38 blocks, so recomputed"],
+)
+def test_room_and_speed_of_host_memory_are_in_the_price_of_a_preemption(host: HostRoom, preempted: list[str]) -> None:
+    planner = make_planner()
+    for name in ("rich", "other"):
+        planner.add(name, 0.0, 300, {"qoe_ttft": 1.0, "qoe_tds": 10.0})
+        planner.admitted([name], 0.1)
+        planner.emitted({name: 20}, 2.4)
+    planner.add("new", 2.0, 16, {"qoe_ttft": 0.6, "qoe_tds": 10.0})
+    running = [RunningView("rich", 619, 39, True), RunningView("other", 16, 1, True)]
+    assert planner.plan(2.5, running, [WaitingView("new", True)], 0, host).preempt == preempted
 
 
 def test_lost_tokens_add_up() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from andes_engine.vllm.episode import EpisodeRecord, LiveConfig
-from andes_engine.vllm.live_engine import LiveEngine
+from andes_engine.vllm.live_engine import LiveEngine, model_shape
+from andes_engine.vllm.local_model import build_local_model, write_weights
 from tests.live.running_server import RunningServer, running_server
 from tests.live.stubs import overload
 
@@ -18,7 +19,10 @@ LIVE_REQUESTS = overload(24, rate=200.0, mean_tokens=40)
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
+    """With weights that make a wrong KV cache change the tokens, unlike vLLM's dummy ones."""
+    folder = tmp_path_factory.mktemp("models")
+    write_weights(build_local_model(folder, model_shape(LIVE_CONFIG)))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from andes_engine.vllm.keep_kv import KeepKv
 from andes_engine.vllm.local_model import ModelShape, build_local_model
 from tests.engine.test_policy import make_bundle
 
@@ -94,6 +95,7 @@ def running_server(folder: Path) -> Iterator[RunningServer]:
     command += ["--chat-template", str(folder / "chat.jinja"), "--enable-prompt-tokens-details"]
     command += ["--scheduler-cls", "andes_engine.vllm.AndesScheduler"]
     command += ["--additional-config", json.dumps({"andes": section(server)})]
+    command += ["--kv-transfer-config", json.dumps(KeepKv(host_gib=1 / 16).transfer_config())]
     environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with (folder / "server.log").open("w") as log:

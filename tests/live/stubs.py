@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from andes_engine.vllm.contract import Plan, RunningView, WaitingView
+from andes_engine.vllm.contract import NO_HOST, HostRoom, Plan, RunningView, WaitingView
 from andes_engine.vllm.episode import EpisodeRequest
 
 NEEDS_VLLM = [
@@ -44,7 +44,14 @@ class SilentPlanner:
     def remove(self, request_id: str, finished: bool = True) -> None:
         del self.known[request_id]
 
-    def plan(self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free: int) -> Plan:
+    def plan(
+        self,
+        now_s: float,
+        running: Sequence[RunningView],
+        waiting: Sequence[WaitingView],
+        free: int,
+        host: HostRoom = NO_HOST,
+    ) -> Plan:
         return STOCK
 
 
@@ -58,7 +65,14 @@ class RandomPlanner(SilentPlanner):
         self._fail = fail
         self.raised = 0
 
-    def plan(self, now_s: float, running: Sequence[RunningView], waiting: Sequence[WaitingView], free: int) -> Plan:
+    def plan(
+        self,
+        now_s: float,
+        running: Sequence[RunningView],
+        waiting: Sequence[WaitingView],
+        free: int,
+        host: HostRoom = NO_HOST,
+    ) -> Plan:
         draw = self._random
         if draw.random() < self._fail:
             self.raised += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_no_repeats_are_refused() -> None:
 @pytest.mark.live
 @pytest.mark.slow
 def test_calibration_of_the_live_engine(tmp_path: Path) -> None:
-    result = calibrate(CalibrateConfig(0, str(tmp_path / "run"), SMALL, repeats=1))
+    result = calibrate(CalibrateConfig(0, str(tmp_path / "run"), replace(SMALL, host_kv_blocks=4), repeats=1))
     fitted = result.fitted
     assert fitted.decode.samples > 100 and fitted.mixed.samples > 30
     # How good the fit is depends on what else the machine does, so nothing is asked of it but to tell.
@@ -70,5 +71,7 @@ def test_calibration_of_the_live_engine(tmp_path: Path) -> None:
     again = EngineConfig("here", str(result.preset), 100).step_time  # type: ignore[arg-type]
     np.testing.assert_allclose(again.vector, fitted.model.vector, rtol=1e-9)
     saved = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert saved["host_copy_s_per_block"] == result.copy_s_per_block > 0.0
+    assert "A KV block to host memory or back:" in (tmp_path / "run" / "table.md").read_text()
     assert saved["unseen"]["mixed_mape"] == pytest.approx(result.unseen.mixed_mape)
     assert "cross-validated: R²" in (tmp_path / "run" / "table.md").read_text()

@@ -10,6 +10,7 @@ import pytest
 
 from andes_engine.vllm.adapter import VllmVersionError, check_version
 from andes_engine.vllm.features import REFUSED, WARNED, check_features
+from andes_engine.vllm.keep_kv import KeepKv
 from andes_engine.vllm.local_model import ModelShape, build_local_model
 from tests.live.stubs import NEEDS_VLLM
 
@@ -18,12 +19,15 @@ def config(**sections: Any) -> Any:
     return SimpleNamespace(**sections)
 
 
+OURS = KeepKv(host_gib=1.0).transfer_config()
 REFUSED_CONFIGS = [
     config(scheduler_config=SimpleNamespace(policy="priority")),
     config(model_config=SimpleNamespace(runner_type="pooling")),
     config(model_config=SimpleNamespace(is_diffusion=True)),
     config(model_config=SimpleNamespace(is_encoder_decoder=True)),
-    config(kv_transfer_config=object()),
+    config(kv_transfer_config=SimpleNamespace(kv_connector="NixlConnector")),
+    config(kv_transfer_config=SimpleNamespace(**{**OURS, "kv_role": "kv_both"})),
+    config(kv_transfer_config=SimpleNamespace(**OURS), parallel_config=SimpleNamespace(decode_context_parallel_size=2)),
     config(ec_transfer_config=object()),
     config(scheduler_config=SimpleNamespace(prefill_schedule_interval=4)),
 ]
@@ -50,6 +54,14 @@ def test_refused(feature: Any, vllm_config: Any) -> None:
 @pytest.mark.parametrize(("feature", "vllm_config"), zip(WARNED, WARNED_CONFIGS, strict=True))
 def test_warned(feature: Any, vllm_config: Any) -> None:
     assert check_features(vllm_config) == [feature.reason]
+
+
+def test_a_foreign_connector_is_named_and_ours_is_welcome() -> None:
+    with pytest.raises(ValueError, match="the plan does not count: NixlConnector"):
+        check_features(config(kv_transfer_config=SimpleNamespace(kv_connector="NixlConnector")))
+    with pytest.raises(ValueError, match="does not count: KvKeeper"):  # somebody else's class of the same name
+        check_features(config(kv_transfer_config=SimpleNamespace(**{**OURS, "kv_connector_module_path": "theirs"})))
+    assert check_features(config(kv_transfer_config=SimpleNamespace(**OURS))) == []
 
 
 def test_all_reasons_come_at_once() -> None:
@@ -79,7 +91,7 @@ def test_versions_out_of_range_are_named(version: str) -> None:
         (
             "kv_transfer_config",
             {"kv_connector": "ExampleConnector", "kv_role": "kv_both"},
-            "KV connectors .* own blocks the plan does not count",
+            "KV connectors .* own blocks the plan does not count: ExampleConnector",
         ),
     ],
 )

@@ -22,6 +22,7 @@ from tests.live.stubs import NEEDS_VLLM
 pytestmark = NEEDS_VLLM
 REQUESTS = 110
 STRETCH_TOKENS = 64
+HOST_COPY_S = 150e-6
 
 
 def plain(seed: int) -> Workload:
@@ -48,14 +49,16 @@ def rich(seed: int) -> Workload:
     )
 
 
-def agreement(workload: Workload, contender: Contender, prefix_caching: bool) -> tuple[StepAgreement, OutcomeAgreement]:
+def agreement(
+    workload: Workload, contender: Contender, prefix_caching: bool, host_kv_blocks: int = 0
+) -> tuple[StepAgreement, OutcomeAgreement]:
     from andes_engine.vllm.contenders import simulated_twin
     from andes_engine.vllm.episode import LiveConfig
     from andes_engine.vllm.step_log import virtual_steps
 
-    config = LiveConfig(kv_blocks=121, max_num_seqs=64, prefix_caching=prefix_caching)
-    record, vllms = virtual_steps(config, STEP_TIME, workload, contender)
-    twin = simulated_twin(config, STEP_TIME)
+    config = LiveConfig(kv_blocks=121, max_num_seqs=64, prefix_caching=prefix_caching, host_kv_blocks=host_kv_blocks)
+    record, vllms = virtual_steps(config, STEP_TIME, workload, contender, HOST_COPY_S)
+    twin = simulated_twin(config, STEP_TIME, HOST_COPY_S)
     simulator, ours = simulated_steps(twin, workload, contender.scheduler, contender.start_knobs, contender.lengths)
     steps, outcome = step_agreement(ours, vllms), outcome_agreement(simulator.record(0, contender.name), record)
     print(f"\n{contender.name}, caching {prefix_caching}, lengths {contender.lengths}: {steps}, {outcome}")
@@ -75,6 +78,17 @@ def check(steps: StepAgreement, outcome: OutcomeAgreement) -> None:
 @pytest.mark.parametrize("scheduler", ["fcfs", "andes", "round_robin", "least_slack"])
 def test_every_iteration_is_the_same(scheduler: str, prefix_caching: bool) -> None:
     steps, outcome = agreement(plain(2), Contender(scheduler, scheduler), prefix_caching)
+    check(steps, outcome)
+    assert outcome.preemptions[0] > 10
+
+
+@pytest.mark.parametrize("host_kv_blocks", [12, 300], ids=["little host memory", "much"])
+@pytest.mark.parametrize("prefix_caching", [False, True], ids=["no caching", "caching"])
+@pytest.mark.parametrize("scheduler", ["fcfs", "andes", "round_robin"])
+def test_every_iteration_is_the_same_with_host_memory(
+    scheduler: str, prefix_caching: bool, host_kv_blocks: int
+) -> None:
+    steps, outcome = agreement(rich(3), Contender(scheduler, scheduler), prefix_caching, host_kv_blocks)
     check(steps, outcome)
     assert outcome.preemptions[0] > 10
 

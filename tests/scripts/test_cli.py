@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from andes_engine.vllm.keep_kv import KeepKv
+
 ROOT = Path(__file__).parents[2]
 TINY = ("engine=cpu_tiny", "workload=tiny", "workload.duration_s=5", "loads=[1.2]", "seeds=2", "workers=1")
 
@@ -43,10 +45,13 @@ def test_from_training_to_serving(tmp_path: Path) -> None:
 def test_serving_takes_the_keys_of_its_section(tmp_path: Path) -> None:
     (tmp_path / "policy.txt").write_text("none\n")
     more = ["+andes.log=json", "+andes.classes.chat.tds=8", f"+andes.trace.path={tmp_path}/trace.jsonl"]
-    said = script("serve", "model=m", f"policy={tmp_path}/policy.txt", *more, "dry_run=true").stdout
-    section = json.loads(shlex.split(said)[shlex.split(said).index("--additional-config") + 1])["andes"]
+    said = script("serve", "model=m", f"policy={tmp_path}/policy.txt", *more, "keep_kv_gib=2", "dry_run=true").stdout
+    words = shlex.split(said)
+    section = json.loads(words[words.index("--additional-config") + 1])["andes"]
     assert section["classes"] == {"chat": {"tds": 8}}
     assert (section["log"], section["policy"], section["knobs"]) == ("json", f"{tmp_path}/policy.txt", {})
+    connector = json.loads(words[words.index("--kv-transfer-config") + 1])
+    assert connector == KeepKv(host_gib=2.0).transfer_config()
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,8 @@ def test_serving_takes_the_keys_of_its_section(tmp_path: Path) -> None:
         ("serve", "model=m +andes.clases.chat.tds=8", "Did you mean 'classes'?"),
         ("serve", "model=m +andes.classes.chat.tds=-8", "classes.chat.tds = -8 must be"),
         ("serve", "model=m +andes.policy=x", "set policy itself"),
+        ("serve", "model=m keep_kv_gib=0", "host_gib = 0.0 must be a number of GiB above 0"),
+        ("serve", "model=m keep_kv_gib=1 extra=[--kv-transfer-config,x]", "leave one of them out"),
         ("train", "train.stps=3", "unknown setting 'stps'. Did you mean 'steps'?"),
         ("train", "+train.stps=3", "unknown setting of train 'stps'. Did you mean 'steps'?"),
         ("train", "engine=a100_llama", "unknown engine 'a100_llama'. Did you mean 'a100_llama3_8b'?"),
