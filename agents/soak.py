@@ -199,9 +199,9 @@ class _Fire:
         traffic = replace(config.workload, duration_s=60.0 * config.minutes, requests=None)
         async with open_session() as session:
             target = await find_target(session, self.server.url, None)
-            asked = workload_at_rate(traffic, config.seed, config.rate).up_to(target.max_model_len_tokens or math.inf)[
-                0
-            ]
+            asked = workload_at_rate(traffic, config.seed, config.rate)
+            if (longest_tokens := target.max_model_len_tokens) is not None:
+                asked, _ = asked.up_to(longest_tokens)
             loop = OpenLoop(session, target, asked, config.seed, config.timeout_s)
             async with asyncio.TaskGroup() as group:
                 group.create_task(
