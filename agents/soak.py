@@ -37,7 +37,9 @@ from andes_engine.client.outcome import client_record
 from andes_engine.client.server import find_target
 from andes_engine.records import RunRecord
 from andes_engine.report.grid import Grid, to_markdown
+from andes_engine.vllm import adapter
 
+FAULTY_SCHEDULER = "agents.soak_faults.faulty_scheduler"
 DOOR = ("--middleware", "andes_engine.vllm.door.RefuseBadExpectations")
 """What `andes-vllm` adds by itself only under a scheduler class of `andes_engine`."""
 
@@ -136,14 +138,13 @@ def soak(config: SoakConfig) -> SoakResult:
         AndesError: If the configuration cannot work or the server does not start.
         ImportError: If vLLM is not installed; the message says which extra to install.
     """
-    from agents.soak_faults import SCHEDULER_CLASS  # needs vLLM
-
+    adapter.require_vllm()
     run, made = RunDir.create(config.run_dir, plain(config), config.seed), made_with()
     folder = (run.path / "server").resolve()
     folder.mkdir()
     (folder / "policy.txt").write_text("none\n", encoding="utf-8")
     section = {"policy": str(folder / "policy.txt"), "policy_poll_s": 0.2, "log": "json"}
-    with local_server(folder, section, DOOR, SCHEDULER_CLASS) as server:
+    with local_server(folder, section, DOOR, FAULTY_SCHEDULER) as server:
         ordeal = soak_server(server, config, tuple(POLICIES))
     grid = verdict_grid(ordeal.verdicts, f"Soak of {config.minutes:g} min")
     (run.path / "table.md").write_text(to_markdown(grid), encoding="utf-8")
@@ -161,7 +162,7 @@ def soak_server(server: LocalServer, config: SoakConfig, policies: Sequence[str]
         policies: Which of `soak_policies.POLICIES` to exchange; `raises` needs the scheduler class of `soak_faults`.
     """
     allow_many_connections()
-    write_policies(server.folder)
+    write_policies(server)
     before, started_s = counts(server), time.monotonic()
     fire = _Fire(server, config, tuple(policies))
     record, loop = asyncio.run(fire.rage())

@@ -11,8 +11,6 @@ from agents.soak_policies import RAISES
 from andes_engine.policy.bundle import Bundle
 from andes_engine.vllm.scheduler import AndesScheduler
 
-SCHEDULER_CLASS = f"{__name__}.faulty_scheduler"
-
 
 def faulty_scheduler(vllm_config: Any, *args: Any, **kwargs: Any) -> Any:
     """`AndesScheduler`, in whose process a bundle called `RAISES` raises when it acts on anything but the loader's zeros."""

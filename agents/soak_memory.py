@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]  # comes with vLLM
+from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
 from agents.local_server import LocalServer
 from agents.soak_policies import pause
 from andes_engine.errors import AndesError
+
+FloatArray = NDArray[np.float64]
 
 ENGINE, FRONT_END = "engine core", "front end"
 _ENGINE_TITLE = "EngineCore"  # vllm/v1/engine/core.py, `set_process_title`, 0.32.0
@@ -95,13 +98,23 @@ class MemoryLog:
             AndesError: If fewer than three samples are left.
         """
         time_s = np.array(self._time_s) - self._time_s[0]
-        late = time_s >= warm_up_s
-        if late.sum() < 3:
-            raise AndesError(f"{late.sum()} samples of memory after {warm_up_s:.0f} s of warm-up; soak for longer")
-        return {name: _memory(time_s, np.array(mib), late) for name, mib in self._mib.items()}
+        return {name: memory_of(time_s, np.array(mib), warm_up_s) for name, mib in self._mib.items()}
 
 
-def _memory(time_s: np.ndarray, mib: np.ndarray, late: np.ndarray) -> Memory:
-    slope = float(theilslopes(mib[late], time_s[late]).slope)
+def memory_of(time_s: FloatArray, mib: FloatArray, warm_up_s: float) -> Memory:
+    """Growth of one process.
+
+    Args:
+        time_s: When it was looked at, s since the first time. Shape (n,).
+        mib: Its resident memory, MiB; NaN once it is gone. Shape (n,).
+        warm_up_s: Samples from then on count.
+
+    Raises:
+        AndesError: If fewer than three of them do.
+    """
+    late = time_s >= warm_up_s
+    if late.sum() < 3:
+        raise AndesError(f"{late.sum()} samples of memory after {warm_up_s:.0f} s of warm-up; soak for longer")
+    slope = float(theilslopes(mib[late], time_s[late]).slope) if np.isfinite(mib).all() else np.nan
     growth = slope * float(np.ptp(time_s[late]))
     return Memory(float(mib[0]), float(mib[late][0]), float(mib[-1]), growth, 3600.0 * slope, int(late.sum()))

@@ -25,6 +25,7 @@ RAISES = "raises"
 
 ACTION = ActionSpec(DEFAULT_ACTION_KNOBS, {})
 _QOE = [feature.name for feature in FEATURES].index("qoe")
+_FOLDER = "policies"
 _POLL_S = 0.2
 _EXCHANGE_LIMIT_S = 60.0
 
@@ -118,10 +119,10 @@ POLICIES: dict[str, Poison] = {
 """What a soak exchanges, in this order, again and again."""
 
 
-def write_policies(folder: Path) -> None:
-    """Write all of them below `folder`."""
+def write_policies(server: LocalServer) -> None:
+    """Write all of them where `exchange_policies` looks for them."""
     for name, policy in POLICIES.items():
-        policy.make(folder / name)
+        policy.make(server.folder / _FOLDER / name)
 
 
 async def exchange_policies(
@@ -143,7 +144,7 @@ def _exchange(server: LocalServer, name: str) -> Exchange:
     expected = POLICIES[name].expected
     before, started_s = swaps(server, expected), time.monotonic()
     staging = server.policy.with_suffix(".part")
-    staging.write_text(f"{name}\n", encoding="utf-8")
+    staging.write_text(f"{name if name == NO_POLICY else f'{_FOLDER}/{name}'}\n", encoding="utf-8")
     staging.replace(server.policy)
     while swaps(server, expected) == before:
         if time.monotonic() - started_s > _EXCHANGE_LIMIT_S:
