@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from agents.local_server import LocalServer
-from andes_engine.action import DEFAULT_ACTION_KNOBS, ActionSpec
+from agents.random_policy import ACTION, random_bundle
 from andes_engine.observation import FEATURES, OBSERVATION_SIZE
 from andes_engine.policy.bundle import Bundle
 from andes_engine.policy.location import FILES, NO_POLICY
@@ -23,7 +23,6 @@ APPLIED, REFUSED = "applied", "refused"
 RAISES = "raises"
 """Name of the bundle that `soak_faults.faulty_scheduler` makes raise."""
 
-ACTION = ActionSpec(DEFAULT_ACTION_KNOBS, {})
 _QOE = [feature.name for feature in FEATURES].index("qoe")
 _FOLDER = "policies"
 _POLL_S = 0.2
@@ -56,16 +55,6 @@ class Poison(NamedTuple):
     make: Callable[[Path], object]
     expected: str = APPLIED
     fallback: str = ""
-
-
-def random_bundle(name: str, seed: int, scale: float = 0.1, units: int = 8) -> Bundle:
-    """A policy with random weights: it acts soundly, and means nothing by it."""
-    rng = np.random.default_rng(seed)
-    sizes = ((units, OBSERVATION_SIZE), (ACTION.size, units))
-    layers = tuple(
-        ((scale * rng.normal(size=size)).astype(np.float32), np.zeros(size[0], np.float32)) for size in sizes
-    )
-    return Bundle(name, layers, ACTION, 1.0)
 
 
 def deep_bundle(layers: int = 30_000) -> Bundle:
