@@ -12,7 +12,7 @@ RUN   := .venv/bin/python -m
 READY := .venv/.ready-$(VLLM)
 PEERS := .venv-peers/.ready
 
-.PHONY: help setup demo live-benefit fidelity calibrate bench bench-peers shape test lint format clean distclean
+.PHONY: help setup demo live-benefit fidelity calibrate gpu soak bench bench-peers shape test lint format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,12 @@ calibrate: $(READY) ## Measure how fast this machine serves and keep it as a ste
 $(PEERS): tools/setup_peers.sh
 	@bash tools/setup_peers.sh
 	@touch $@
+
+gpu: $(READY) ## Calibrate this machine's GPU and compare the schedulers on it with an 8B model (about 20 minutes)
+	@$(RUN) scripts.gpu_run $(GPU_ARGS)
+
+soak: $(READY) ## Load a real server for 20 minutes with bursts, bad clients and failing policies; SOAK_ARGS=minutes=5 for less
+	@$(RUN) scripts.soak $(SOAK_ARGS)
 
 bench: $(READY) ## Measure speed, start-up and memory into benchmarks/RESULTS.md (about 10 minutes)
 	@$(RUN) benchmarks.bench $(BENCH_ARGS)

@@ -65,19 +65,24 @@ def calibrate(config: CalibrateConfig) -> CalibrateResult:
         unseen = runner.check()
         copy_s = runner.copy_s_per_block if config.engine.host_kv_blocks else None
     grid = calibration_grid(fitted, unseen, copy_s)
-    size = config.engine
-    path = save_preset(
-        fitted.model,
-        run_dir.path / PRESET,
-        engine=f"this machine, {size.hidden} x {size.layers} random Llama, in-process vLLM",
-        mape_percent=[100.0 * fitted.decode.cv_mape, 100.0 * fitted.mixed.cv_mape],
-        kv_tokens=size.usable_kv_tokens,
-        source="measured by scripts.calibrate",
-        licence="none needed, a measurement of your own",
-    )
+    path = save_measured(fitted, run_dir.path / PRESET, config.engine, "this machine", "scripts.calibrate")
     (run_dir.path / "table.md").write_text(to_markdown(grid), encoding="utf-8")
     run_dir.write_results({"fit": fitted, "unseen": unseen, "host_copy_s_per_block": copy_s})
     return CalibrateResult(fitted, unseen, grid, path, copy_s)
+
+
+def save_measured(fitted: FitReport, path: Path, engine: LiveConfig, machine: str, script: str) -> Path:
+    """Write a fit as a preset that says where it comes from."""
+    shape = engine.model_shape
+    return save_preset(
+        fitted.model,
+        path,
+        engine=f"{machine}, {shape.hidden} x {shape.layers} random Llama, in-process vLLM",
+        mape_percent=[100.0 * fitted.decode.cv_mape, 100.0 * fitted.mixed.cv_mape],
+        kv_tokens=engine.usable_kv_tokens,
+        source=f"measured by {script}",
+        licence="none needed, a measurement of your own",
+    )
 
 
 def calibration_grid(fitted: FitReport, unseen: UnseenError, copy_s_per_block: float | None = None) -> Grid:

@@ -37,7 +37,7 @@ def write_demo_report(
     for traffic, result in zip(("bursts", "the trace"), compared, strict=False):
         mine = [entry for entry in result.differences if entry.candidate != "fcfs"]
         said += [f"Simulated, {traffic}: {sentence}" for sentence in sentences(mine, "qoe_mean")]
-    figures = [*(_live_figures(live) if live else []), *compared[0].figures, _curve(trained)]
+    figures = [*(live_figures(live) if live else []), *compared[0].figures, _curve(trained)]
     for entry in figures:
         save(entry.figure, folder / "figures" / entry.title.lower().replace(" ", "_"))
     records = [*live.live, *live.simulated] if live else []
@@ -45,7 +45,8 @@ def write_demo_report(
     return write_report(folder / "report.html", "andes-rl demo", said, grids, figures, page)
 
 
-def _live_figures(live: LiveResult) -> list[ReportFigure]:
+def live_figures(live: LiveResult) -> list[ReportFigure]:
+    """Token timelines and times to first token of the first burst."""
     first = live.live[0].workload.fingerprint
     runs = [run for run in live.live if run.workload.fingerprint == first]
     by_name: dict[str, RunRecord] = {run.scheduler: run for run in runs}

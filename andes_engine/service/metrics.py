@@ -38,6 +38,7 @@ METRICS: tuple[Metric, ...] = (
         "Time until readers run out of text, negative for who waits already; quantiles, sampled about once a second",
         ("state", "quantile"),
     ),
+    Metric("andes_live_requests", "gauge", "Requests in the planner's table; 0 when the engine is idle"),
     Metric("andes_preemptions", "counter", "Requests that lost their KV cache, by who decided it", ("cause",)),
     Metric("andes_kept_preemptions", "counter", "Preempted requests whose KV cache is kept in host memory"),
     Metric("andes_pauses", "counter", "Iterations that a running request sat out with its KV cache kept"),

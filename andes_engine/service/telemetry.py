@@ -108,6 +108,7 @@ class Telemetry:
             exporter.observe("andes_decision_duration_seconds", seconds)
         for qoe in self._planner.requests.finished_qoe:
             exporter.observe("andes_request_qoe_ratio", qoe)
+        exporter.set("andes_live_requests", len(self._planner.requests.table))
         for state, slack_s in zip(("running", "waiting"), self._planner.requests.slack_s(now_s), strict=True):
             for quantile, value in _quantiles(slack_s):
                 exporter.set("andes_slack_seconds", value, state, f"{quantile:g}")

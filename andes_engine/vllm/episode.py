@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from andes_engine.errors import CapacityError, InvalidWorkloadError
-from andes_engine.vllm.local_model import RESERVED_TOKENS, VOCABULARY_TOKENS
+from andes_engine.vllm.local_model import RESERVED_TOKENS, VOCABULARY_TOKENS, ModelShape
 
 _SHARED = 1 << 32
 """Seeds the content of shared stretches apart from that of requests, whose ids are bytes."""
@@ -19,7 +19,10 @@ SchedulerKind = Literal["stock", "andes"]
 
 @dataclass(frozen=True, slots=True)
 class LiveConfig:
-    """Size of a small engine on which KV memory, not compute, is the bottleneck."""
+    """Size of a small engine on which KV memory, not compute, is the bottleneck.
+
+    `shape` is the whole model where `hidden` and `layers` do not say enough. Without `eager`, vLLM compiles and captures graphs.
+    """
 
     hidden: int = 256
     layers: int = 4
@@ -32,6 +35,14 @@ class LiveConfig:
     seed: int = 0
     host_kv_blocks: int = 0
     """Blocks of host memory for the KV caches of preempted requests; 0: they are recomputed."""
+    shape: ModelShape | None = None
+    eager: bool = True
+
+    @property
+    def model_shape(self) -> ModelShape:
+        """The model that is served."""
+        heads = max(1, self.hidden // 64)
+        return self.shape or ModelShape(self.hidden, self.layers, heads, max_position_tokens=self.max_model_len)
 
     @property
     def usable_kv_tokens(self) -> int:

@@ -14,7 +14,7 @@ from andes_engine.vllm import adapter
 from andes_engine.vllm.contract import HostRoom
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample, check_keeps
 from andes_engine.vllm.episode_engine import EpisodeEngine
-from andes_engine.vllm.local_model import ModelShape, build_local_model, load_format
+from andes_engine.vllm.local_model import build_local_model, load_format
 from andes_engine.vllm.step_load import StepLoad, step_load
 
 ENVIRONMENT = {
@@ -151,24 +151,17 @@ class LiveEngine(EpisodeEngine):
         return StepSample(start_s, now_s - start_s, *load)
 
 
-def model_shape(config: LiveConfig) -> ModelShape:
-    """The model that an engine of this size runs."""
-    return ModelShape(
-        config.hidden, config.layers, heads=max(1, config.hidden // 64), max_position_tokens=config.max_model_len
-    )
-
-
 def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    model = build_local_model(model_dir, model_shape(config))
+    model = build_local_model(model_dir, config.model_shape)
     return LLMEngine.from_engine_args(
         EngineArgs(
             model=str(model),
             skip_tokenizer_init=True,
             load_format=load_format(model),
-            dtype="float32",
+            dtype=config.model_shape.dtype,
             seed=config.seed,
             block_size=config.block_size,
             num_gpu_blocks_override=config.kv_blocks,
@@ -176,7 +169,8 @@ def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=config.max_batched_tokens,
             enable_prefix_caching=config.prefix_caching,
-            enforce_eager=True,
+            enforce_eager=config.eager,
+            async_scheduling=False,  # an iteration's time is then its own, which a calibration needs
             disable_log_stats=True,
             kv_transfer_config=adapter.kv_transfer_config(config.host_kv_blocks),
             scheduler_cls=None if scheduler == "stock" else "andes_engine.vllm.AndesScheduler",

@@ -11,12 +11,27 @@ RESERVED_TOKENS = ("<unk>", "<s>", "</s>", "<pad>")
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """Size of the model; the defaults take some milliseconds per step with 32 sequences on one CPU core."""
+    """Size of the model; the defaults take some milliseconds per step with 32 sequences on one CPU core.
+
+    Args:
+        hidden: Width.
+        layers: Depth.
+        heads: Attention heads.
+        max_position_tokens: Longest context.
+        kv_heads: Key and value heads; as many as `heads` by default.
+        intermediate: Width of the feed-forward part; twice `hidden` by default.
+        vocabulary_tokens: Size of the embedding; the tokenizer knows the first `VOCABULARY_TOKENS`, prompts have no others.
+        dtype: Of the weights.
+    """
 
     hidden: int = 256
     layers: int = 4
     heads: int = 4
     max_position_tokens: int = 4096
+    kv_heads: int | None = None
+    intermediate: int | None = None
+    vocabulary_tokens: int = VOCABULARY_TOKENS
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         """Refuse shapes that Llama cannot have."""
@@ -24,6 +39,12 @@ class ModelShape:
             raise ValueError(
                 f"hidden ({self.hidden}) must be a multiple of heads ({self.heads}); e.g. hidden={self.heads * 64}."
             )
+        if self.heads % (self.kv_heads or self.heads):
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads}).")
+
+
+LLAMA3_8B = ModelShape(4096, 32, 32, 8192, kv_heads=8, intermediate=14336, vocabulary_tokens=128_256, dtype="bfloat16")
+"""The shape of Llama 3 8B (arXiv 2407.21783, table 3): 8.03e9 weights, 131,072 bytes of KV cache per token."""
 
 
 def llama_config(shape: ModelShape) -> dict[str, object]:
@@ -32,12 +53,12 @@ def llama_config(shape: ModelShape) -> dict[str, object]:
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "hidden_size": shape.hidden,
-        "intermediate_size": shape.hidden * 2,
+        "intermediate_size": shape.intermediate or shape.hidden * 2,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.heads,
-        "num_key_value_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads or shape.heads,
         "max_position_embeddings": shape.max_position_tokens,
-        "vocab_size": VOCABULARY_TOKENS,
+        "vocab_size": shape.vocabulary_tokens,
         "bos_token_id": 1,
         "eos_token_id": 2,
         "pad_token_id": 3,
@@ -45,7 +66,7 @@ def llama_config(shape: ModelShape) -> dict[str, object]:
         "rope_theta": 10000.0,
         "hidden_act": "silu",
         "tie_word_embeddings": False,
-        "torch_dtype": "float32",
+        "torch_dtype": shape.dtype,
     }
 
 
@@ -60,7 +81,8 @@ def build_local_model(directory: Path, shape: ModelShape | None = None) -> Path:
         The folder to give to vLLM as the model.
     """
     shape = shape or ModelShape()
-    folder = directory / "llama-v1-{hidden}x{layers}-h{heads}-p{max_position_tokens}".format(**asdict(shape))
+    name = "llama-v2-{hidden}x{layers}-h{heads}-p{max_position_tokens}-k{kv_heads}-i{intermediate}-v{vocabulary_tokens}-{dtype}"
+    folder = directory / name.format(**asdict(shape))
     marker = folder / "config.json"
     if not marker.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +109,7 @@ def write_weights(folder: Path, seed: int = 0) -> None:
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     hidden, inner, words = (config[key] for key in ("hidden_size", "intermediate_size", "vocab_size"))
+    keys = hidden // config["num_attention_heads"] * config["num_key_value_heads"]
     shapes = {
         "model.embed_tokens.weight": (words, hidden),
         "lm_head.weight": (words, hidden),
@@ -94,7 +117,8 @@ def write_weights(folder: Path, seed: int = 0) -> None:
     }
     for layer in range(config["num_hidden_layers"]):
         name = f"model.layers.{layer}"
-        shapes |= {f"{name}.self_attn.{kind}_proj.weight": (hidden, hidden) for kind in "qkvo"}
+        shapes |= {f"{name}.self_attn.{kind}_proj.weight": (hidden, hidden) for kind in "qo"}
+        shapes |= {f"{name}.self_attn.{kind}_proj.weight": (keys, hidden) for kind in "kv"}
         shapes |= {f"{name}.mlp.{kind}_proj.weight": (inner, hidden) for kind in ("gate", "up")}
         shapes[f"{name}.mlp.down_proj.weight"] = (hidden, inner)
         shapes |= {f"{name}.{kind}_layernorm.weight": (hidden,) for kind in ("input", "post_attention")}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from andes_engine.vllm.episode import EpisodeRecord, LiveConfig
-from andes_engine.vllm.live_engine import LiveEngine, model_shape
+from andes_engine.vllm.live_engine import LiveEngine
 from andes_engine.vllm.local_model import build_local_model, write_weights
 from tests.live.running_server import RunningServer, running_server
 from tests.live.stubs import overload
@@ -21,7 +21,7 @@ LIVE_REQUESTS = overload(24, rate=200.0, mean_tokens=40)
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With weights that make a wrong KV cache change the tokens, unlike vLLM's dummy ones."""
     folder = tmp_path_factory.mktemp("models")
-    write_weights(build_local_model(folder, model_shape(LIVE_CONFIG)))
+    write_weights(build_local_model(folder, LIVE_CONFIG.model_shape))
     return folder
 
 

@@ -70,6 +70,7 @@ def test_serving_takes_the_keys_of_its_section(tmp_path: Path) -> None:
         ("compare", "trace=nowhere.csv", "nowhere.csv: no such file"),
         ("export", "checkpoint=last", "no value for run; give run=..."),
         ("export", "run=nowhere", "nowhere is no run directory"),
+        ("soak", "minutes=-1", "minutes = -1.0 must be"),
         ("serve", "policy=nowhere", "no value for model; give model=..."),
     ],
 )
