@@ -69,7 +69,7 @@ class SoakConfig:
     run_dir: str
     workload: WorkloadSettings
     minutes: float = 20.0
-    rate: float = 3.0
+    rate: float = 1.5
     vandals_per_s: float = 1.0
     swap_every_s: float = 60.0
     warm_up_share: float = 0.4
@@ -131,8 +131,8 @@ class SoakResult:
     results: Path
 
 
-def soak(config: SoakConfig) -> SoakResult:
-    """Start a server, soak it, write what came out.
+def soak(config: SoakConfig, command: str) -> SoakResult:
+    """Start a server, soak it, write what came out and the `command` that did it.
 
     Raises:
         AndesError: If the configuration cannot work or the server does not start.
@@ -148,7 +148,6 @@ def soak(config: SoakConfig) -> SoakResult:
         ordeal = soak_server(server, config, tuple(POLICIES))
     grid = verdict_grid(ordeal.verdicts, f"Soak of {config.minutes:g} min")
     (run.path / "table.md").write_text(to_markdown(grid), encoding="utf-8")
-    command = f"python -m scripts.soak minutes={config.minutes:g}"
     results = run.write_results({"command": command, **made, "soak": ordeal.summary()})
     return SoakResult(grid, ordeal.passed, results)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import hydra
@@ -20,7 +21,8 @@ def main(cfg: DictConfig) -> None:
     from agents.soak import SoakConfig, soak
     from andes_engine.report.grid import to_rich
 
-    result = soak(from_mapping(SoakConfig, settings_of(cfg)))
+    given = [override for override in sys.argv[1:] if not override.startswith("run_dir=")]
+    result = soak(from_mapping(SoakConfig, settings_of(cfg)), shlex.join(["python", "-m", "scripts.soak", *given]))
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(to_rich(result.grid))
     console.print(f"results: {result.results}", soft_wrap=True)

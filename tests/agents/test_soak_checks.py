@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -32,7 +33,9 @@ from andes_engine.errors import AndesError
 from andes_engine.observation import FEATURES, OBSERVATION_SIZE
 from andes_engine.policy.bundle import load_bundle
 from andes_engine.policy.guard import GuardedPolicy
+from scripts import update_readme
 
+ROOT = Path(__file__).parents[2]
 FINISHED = Counter({("vllm:request_success_total", "length"): 2})
 
 
@@ -122,3 +125,26 @@ def test_bundles_that_fail_when_they_act(name: str, cause: str, tmp_path: Path) 
 def test_bad_numbers_are_refused(override: str) -> None:
     with pytest.raises(ConfigError, match=override.partition("=")[0]):
         from_mapping(SoakConfig, compose("soak", override))
+
+
+def test_the_readme_says_what_the_committed_soak_found() -> None:
+    found = json.loads((ROOT / "docs" / "soak.json").read_text(encoding="utf-8"))
+    for one in found:
+        assert one["soak"]["passed"] is all(verdict["ok"] for verdict in one["soak"]["verdicts"])
+    assert update_readme.soaks_text(found) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_soaks_go_between_their_own_markers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "run").mkdir()
+    before = f"{update_readme.BEGIN}kept{update_readme.END} {update_readme.SOAK_BEGIN}earlier{update_readme.SOAK_END}"
+    (tmp_path / "README.md").write_text(before)
+    one = json.loads((ROOT / "docs" / "soak.json").read_text(encoding="utf-8"))[0]
+    one["soak"]["verdicts"][0].update(ok=False, found="5 lost")
+    (tmp_path / "run" / "results.json").write_text(json.dumps(one))
+    monkeypatch.setattr(update_readme, "ROOT", tmp_path)
+    update_readme.main([str(tmp_path / "run")])
+    text = (tmp_path / "README.md").read_text()
+    assert f"{update_readme.BEGIN}kept{update_readme.END}" in text and "checks hold" in text and "earlier" not in text
+    assert "Failed: every reader who stayed got exactly the tokens asked for (5 lost)." in text
+    assert json.loads((tmp_path / "docs" / "soak.json").read_text()) == [one]
