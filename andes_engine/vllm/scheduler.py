@@ -261,5 +261,5 @@ def planner_from_config(vllm_config: Any, scheduler: Any) -> Planner | None:
     keep_nothing()
     from andes_engine.planner import Planner  # not needed where a planner is injected
 
-    rest = {key: value for key, value in section.items() if key != "enabled"}
+    rest = {key: value for key, value in section.items() if key not in ("enabled", "emulate")}
     return Planner.from_config(rest, adapter.engine_shape(scheduler))
