@@ -112,7 +112,7 @@ class PlanningMixin(_MixedInto):
     def look(self) -> tuple[list[RunningView], list[WaitingView], int]:
         """What a planner would be shown now: running, waiting, free blocks."""
         step = self._plan_step()
-        return step.running_view(), step.waiting_view(), adapter.free_blocks(self)
+        return list(step.running_view()), step.waiting_view(), adapter.free_blocks(self)
 
     def _plan_step(self) -> PlanStep:
         return PlanStep(self, self._gates, self._cooldown, self._probe, self._planned_step)
