@@ -213,11 +213,12 @@ class ServeConfig:
     """`conf/serve.yaml`: what to serve, under which scheduler, and where.
 
     Args:
-        model: Model that vLLM loads.
+        model: Model that vLLM loads; an emulated device can do without, and gets a made-up one.
         policy: Folder of a policy bundle, or a file that names one; none for the scheduler's fixed knobs.
         scheduler: Scheduler with its knobs.
         andes: Further keys of the section `andes`: readers' classes and defaults, log, trace and so on.
-        step_time: Preset of the step-time model nearest to this machine.
+        step_time: Preset of the step-time model nearest to this machine; by default the emulated device's, or an A100's.
+        emulate: Device to emulate instead of loading the model: a step-time preset, or a mapping (`andes_engine.vllm.emulation`).
         keep_kv_gib: Host memory that the KV caches of preempted requests are kept in, GiB; none: they are recomputed.
         host: Address to listen on.
         port: Port to listen on.
@@ -225,10 +226,11 @@ class ServeConfig:
         dry_run: Only print the command.
     """
 
-    model: str
     scheduler: SchedulerSettings
+    model: str | None = None
     policy: str | None = None
-    step_time: str = "a100_llama3_8b"
+    step_time: str | None = None
+    emulate: Any = None
     keep_kv_gib: float | None = None
     host: str = "127.0.0.1"
     port: int = 8000

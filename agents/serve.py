@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 
 from agents.config import ServeConfig
 from agents.export import policy_folder
@@ -13,9 +17,13 @@ from andes_engine.policy.bundle import load_bundle
 from andes_engine.policy.location import bundle_folder
 from andes_engine.service.config import ServiceConfig
 from andes_engine.step_time import preset
+from andes_engine.vllm.emulation import EXECUTOR, Emulation
 from andes_engine.vllm.keep_kv import KeepKv
+from andes_engine.vllm.local_model import ModelShape, build_local_model
 
 SCHEDULER_CLASS = "andes_engine.vllm.AndesScheduler"
+STEP_TIME = "a100_llama3_8b"
+MADE_UP_MODEL_TOKENS = 8192
 
 
 def serve_command(config: ServeConfig) -> list[str]:
@@ -24,13 +32,19 @@ def serve_command(config: ServeConfig) -> list[str]:
     Raises:
         AndesError: If scheduler, knobs, length source, step-time preset, bundle or a further key cannot work.
     """
+    emulation = None if config.emulate is None else Emulation.from_section({"emulate": config.emulate})
+    if config.model is None and emulation is None:
+        raise AndesError(
+            "no value for model; give model=..., or emulate=PRESET for a device and a model that are made up"
+        )
     contender = config.scheduler.contender
     contender.check_deployable()
-    preset(config.step_time)
+    step_time = config.step_time or (STEP_TIME if emulation is None else emulation.engine)
+    preset(step_time)
     andes: dict[str, object] = {
         "scheduler": contender.scheduler,
         "knobs": dict(contender.knobs),
-        "step_time": config.step_time,
+        "step_time": step_time,
     }
     if contender.lengths != "none":
         andes["lengths"] = contender.lengths
@@ -40,17 +54,16 @@ def serve_command(config: ServeConfig) -> list[str]:
         if (folder := bundle_folder(place)) is not None:
             andes["knobs"] = dict(load_bundle(folder).action.reference)
     for key, value in config.andes.items():
-        if key in andes or key in ("lengths", "policy"):
+        if key in andes or key in ("lengths", "policy", "emulate"):
             raise AndesError(f"andes.{key} = {value!r}: set {key} itself instead, or the scheduler that has it")
         andes[key] = value
     keep_kv = _keep_kv_flags(config)
     PlannerConfig.from_mapping(andes)
     ServiceConfig.from_section(andes)
     return [
-        *(sys.executable, "-m", "andes_engine.vllm.launcher", "serve", config.model),
-        *("--host", config.host, "--port", str(config.port)),
+        *launcher_command(config.model, config.host, config.port),
         *("--scheduler-cls", SCHEDULER_CLASS),
-        *("--additional-config", json.dumps({"andes": andes})),
+        *device_arguments(andes, emulation),
         *keep_kv,
         *config.extra,
     ]
@@ -65,3 +78,29 @@ def _keep_kv_flags(config: ServeConfig) -> list[str]:
             f"keep_kv_gib = {config.keep_kv_gib} sets {flag}, and extra sets it as well; leave one of them out"
         )
     return [flag, json.dumps(KeepKv(host_gib=config.keep_kv_gib).transfer_config())]
+
+
+def launcher_command(model: str | None, host: str, port: int) -> list[str]:
+    """`vllm serve` of a model, or of a made-up one, at an address."""
+    served = [model] if model is not None else [str(made_up_model()), "--served-model-name", "made-up"]
+    return [
+        *(sys.executable, "-m", "andes_engine.vllm.launcher", "serve", *served),
+        *("--host", host, "--port", str(port)),
+    ]
+
+
+def made_up_model() -> Path:
+    """A configuration and a tokenizer without weights, enough for an emulated device; written once."""
+    shape = ModelShape(hidden=64, layers=1, heads=1, max_position_tokens=MADE_UP_MODEL_TOKENS)
+    return build_local_model(Path(tempfile.gettempdir()) / "andes-rl-models", shape)
+
+
+def device_arguments(andes: Mapping[str, object], emulation: Emulation | None) -> list[str]:
+    """The section `andes`, and what makes the device an emulated one with the limits that vLLM has on a GPU."""
+    if emulation is None:
+        return ["--additional-config", json.dumps({"andes": andes})]
+    return [
+        *("--additional-config", json.dumps({"andes": {**andes, "emulate": asdict(emulation)}})),
+        *("--distributed-executor-backend", EXECUTOR, "--block-size", "16", "--enforce-eager"),
+        *("--max-num-seqs", "1024", "--max-num-batched-tokens", "2048"),
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from andes_engine.qoe import qoe_from_lag
 from andes_engine.request import RequestTable, lag_sum_s
 from andes_engine.schedulers import VTC, scheduler_id
 from andes_engine.vllm.contract import RunningView, WaitingView
+from andes_engine.vllm.running_views import RunningViews
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,10 @@ class LiveRequests:
         self._users = UserNumbers()
         self._user_of: dict[int, str] = {}
         self._waiting: dict[int, None] = {}
+        nobody: IntArray = np.zeros(0, dtype=np.int64)
+        self._take = take_tokens.arguments(
+            self.table.rows, nobody, nobody, 0.0, int(self._fair), self.memory.user_service
+        )
 
     def add(
         self, request_id: str, arrival_s: float, prompt_tokens: int, extra_args: Mapping[str, object] | None
@@ -105,9 +110,9 @@ class LiveRequests:
 
     def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
         """Tokens came out, so many of each of these requests."""
-        rows = np.array([self.table.row(request_id) for request_id in tokens], dtype=np.int64)
-        counts = np.fromiter(tokens.values(), np.int64, len(tokens))
-        take_tokens(self.table.rows, rows, counts, now_s, int(self._fair), self.memory.user_service)
+        rows, counts = self._rows(tokens), np.fromiter(tokens.values(), np.int64, len(tokens))
+        self._take.put_all((self.table.rows, rows, counts, float(now_s), int(self._fair), self.memory.user_service))
+        take_tokens.run(self._take)
         self.counters[ct.DECODE_TOKENS] += counts.sum()
 
     def preempted(self, request_id: str) -> None:
@@ -155,17 +160,19 @@ class LiveRequests:
 
     def note_running(self, running: Sequence[RunningView]) -> IntArray:
         """Rows of the running requests, in the engine's order, brought up to date."""
-        rows = np.array([self.table.row(view.request_id) for view in running], dtype=np.int64)
-        table = self.table.rows
-        table["computed_tokens"][rows] = [view.computed_tokens for view in running]
-        table["held_blocks"][rows] = [view.held_blocks for view in running]
+        views = RunningViews.of(running)
+        rows, table = self._rows(views.request_ids), self.table.rows
+        table["computed_tokens"][rows] = views.computed_tokens
+        table["held_blocks"][rows] = views.held_blocks
         return rows
+
+    def _rows(self, request_ids: Collection[str]) -> IntArray:
+        return np.fromiter(map(self.table.row, request_ids), np.int64, len(request_ids))
 
     def note_waiting(self, waiting: Sequence[WaitingView]) -> IntArray:
         """Rows of the waiting requests that may be admitted, in the engine's order, with what is left of each."""
         admissible = [view for view in waiting if view.admissible]
-        rows = np.array([self.table.row(view.request_id) for view in admissible], dtype=np.int64)
-        table = self.table.rows
+        rows, table = self._rows([view.request_id for view in admissible]), self.table.rows
         table["computed_tokens"][rows] = 0
         table["held_blocks"][rows] = 0
         table["cached_tokens"][rows] = [view.cached_tokens for view in admissible]

@@ -259,9 +259,9 @@ class Planner:
         paused = running[self._table.rows["paused"][running] != 0]
         preempted = {*decision.preempt[: head[N_PREEMPT]].tolist()}
         return Plan(
-            preempt=[name(row) for row in decision.preempt[: head[N_PREEMPT]]],
-            admit=[name(row) for row in decision.admit[: head[N_ADMIT]]] if head[GATED] else None,
-            run_order=[name(row) for row in decision.order[: head[N_ORDER]]] if head[N_ORDER] else None,
+            preempt=[*map(name, decision.preempt[: head[N_PREEMPT]].tolist())],
+            admit=[*map(name, decision.admit[: head[N_ADMIT]].tolist())] if head[GATED] else None,
+            run_order=[*map(name, decision.order[: head[N_ORDER]].tolist())] if head[N_ORDER] else None,
             token_budget=int(head[TOKEN_BUDGET]) if head[TOKEN_BUDGET] < self.shape.max_batched_tokens else None,
             pause=[name(row) for row in paused.tolist() if row not in preempted],
             reserve_blocks=int(head[RESERVE_BLOCKS]) or None,

@@ -8,7 +8,7 @@ says so.
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -119,10 +119,13 @@ def free_blocks(scheduler: Any) -> int:
     return int(scheduler.kv_cache_manager.block_pool.get_num_free_blocks())
 
 
-def held_blocks(scheduler: Any, request_id: str) -> int:
-    """KV blocks in a request's tables, over all cache groups; blocks shared through the prefix cache count for each holder."""
-    groups = scheduler.kv_cache_manager.coordinator.single_type_managers
-    return sum(len(group.req_to_blocks.get(request_id, ())) for group in groups)
+def held_blocks(scheduler: Any, request_ids: Sequence[str]) -> list[int]:
+    """KV blocks in each request's tables, over all cache groups; blocks shared through the prefix cache count for each holder."""
+    tables = [manager.req_to_blocks for manager in scheduler.kv_cache_manager.coordinator.single_type_managers]
+    if len(tables) == 1:  # one kind of layer, as nearly always
+        find = tables[0].get
+        return [len(find(request_id, ())) for request_id in request_ids]
+    return [sum(len(table.get(request_id, ())) for table in tables) for request_id in request_ids]
 
 
 def cached_blocks(scheduler: Any, request: Any, known_blocks: int) -> int:
@@ -199,7 +202,13 @@ def admitted_ids(scheduler_output: Any) -> list[str]:
     """Requests that a step took in from the waiting queue, in the order of admission."""
     admitted = {new.req_id for new in scheduler_output.scheduled_new_reqs}
     admitted |= set(scheduler_output.scheduled_cached_reqs.resumed_req_ids)
-    return [request_id for request_id in scheduler_output.num_scheduled_tokens if request_id in admitted]
+    last_first: list[str] = []
+    for request_id in reversed(scheduler_output.num_scheduled_tokens):  # behind those that ran before
+        if len(last_first) == len(admitted):
+            break
+        if request_id in admitted:
+            last_first.append(request_id)
+    return last_first[::-1]
 
 
 def in_flight(request: Any) -> bool:
@@ -224,7 +233,7 @@ def is_preemptible(scheduler: Any, request: Any) -> bool:
 
 def is_blocked(request: Any) -> bool:
     """Whether a waiting request waits for something other than admission (grammar, remote KV, streaming input)."""
-    return request.status.name.startswith("WAITING_FOR_")
+    return bool(request.status._name_.startswith("WAITING_FOR_"))  # `name` is a slow descriptor, asked for very often
 
 
 def preempt(scheduler: Any, request: Any) -> None:

@@ -11,6 +11,7 @@ from andes_engine.vllm.contract import HostRoom, Plan, PlannerLike, RunningView,
 from andes_engine.vllm.cooldown import Cooldown
 from andes_engine.vllm.gated_queue import GatedQueue
 from andes_engine.vllm.prefix_probe import PrefixProbe
+from andes_engine.vllm.running_views import RunningViews
 
 STOCK_PLAN = Plan(preempt=[], admit=None, run_order=None, token_budget=None)
 """vLLM's own decision: what a step falls back to."""
@@ -38,6 +39,9 @@ class PlanStep:
         self._step = step
         self.ignored = 0
         """Decisions that could not be followed: unknown requests, unsafe preemptions."""
+        self._admissible: dict[str, None] = {}
+        self._blocked: list[str] = []
+        self._sorted_waiting = False
         self.forced = False
         """Whether a request was let in against the plan because the engine would have stood still."""
 
@@ -45,31 +49,28 @@ class PlanStep:
         """Show the planner what runs, what waits and what is free."""
         return planner.plan(now_s, *self.look())
 
-    def look(self) -> tuple[list[RunningView], list[WaitingView], int, HostRoom]:
+    def look(self) -> tuple[Sequence[RunningView], list[WaitingView], int, HostRoom]:
         """What a planner is shown: running, waiting, free blocks, host memory."""
         scheduler = self._scheduler
         return self.running_view(), self.waiting_view(), adapter.free_blocks(scheduler), adapter.host_room(scheduler)
 
-    def running_view(self) -> list[RunningView]:
+    def running_view(self) -> Sequence[RunningView]:
         """The running requests, in vLLM's order."""
-        scheduler = self._scheduler
-        return [
-            RunningView(
-                request.request_id,
-                request.num_computed_tokens,
-                adapter.held_blocks(scheduler, request.request_id),
-                adapter.is_preemptible(scheduler, request),
-            )
-            for request in scheduler.running
-        ]
+        scheduler, running = self._scheduler, list(self._scheduler.running)
+        ids = [request.request_id for request in running]
+        computed_tokens = [request.num_computed_tokens for request in running]
+        held_blocks = adapter.held_blocks(scheduler, ids)
+        return RunningViews(
+            ids, computed_tokens, held_blocks, lambda place: adapter.is_preemptible(scheduler, running[place])
+        )
 
     def waiting_view(self) -> list[WaitingView]:
         """The waiting requests, in vLLM's order."""
-        scheduler, probe = self._scheduler, self._probe
+        scheduler, probe, admissible = self._scheduler, self._probe, self._sort_waiting()
         return [
             WaitingView(
                 request.request_id,
-                self._admissible(request),
+                request.request_id in admissible,
                 probe.cached_tokens(scheduler, request),
                 adapter.host_tokens(scheduler, request),
             )
@@ -77,11 +78,21 @@ class PlanStep:
             for request in gate
         ]
 
-    def _admissible(self, request: Any) -> bool:
-        return not adapter.is_blocked(request) and not self._cooldown.rests(request, self._step)
+    def _sort_waiting(self) -> dict[str, None]:
+        """Who may be admitted, and who waits for something else; once a step, as who is preempted in it rests anyway."""
+        if not self._sorted_waiting:
+            for request in (request for gate in self._gates for request in gate):
+                if adapter.is_blocked(request):
+                    self._blocked.append(request.request_id)
+                elif not self._cooldown.rests(request, self._step):
+                    self._admissible[request.request_id] = None
+            self._sorted_waiting = True
+        return self._admissible
 
     def preempt(self, request_ids: list[str]) -> int:
         """Preempt what may be preempted; returns how many were."""
+        if not request_ids:
+            return 0
         running = {request.request_id: request for request in self._scheduler.running}
         done = 0
         for request_id in request_ids:
@@ -100,11 +111,15 @@ class PlanStep:
         """
         if request_ids is None:
             return
-        rank = {request_id: place for place, request_id in reversed(list(enumerate(request_ids)))}
-        self._scheduler.running.sort(key=lambda request: rank.get(request.request_id, len(rank)))
+        running = self._scheduler.running
+        others = {request.request_id: request for request in running}
+        named = [others.pop(request_id) for request_id in request_ids if request_id in others]
+        running[:] = [*named, *others.values()]
 
     def pause(self, request_ids: Sequence[str], others_start: bool) -> int:
         """Let running requests skip the step, never all of them unless others start; returns how many do."""
+        if not request_ids:
+            return 0
         running = {request.request_id: request for request in self._scheduler.running}
         named = [running[request_id] for request_id in dict.fromkeys(request_ids) if request_id in running]
         if len(named) == len(running) and not others_start:
@@ -115,13 +130,12 @@ class PlanStep:
 
     def gate(self, admit: list[str] | None) -> None:
         """Show vLLM the admitted requests that may run, then blocked ones, which only its own scan can wake up."""
-        waiting = [request for gate in self._gates for request in gate]
-        admissible = {request.request_id: None for request in waiting if self._admissible(request)}
+        admissible = self._sort_waiting()
         order = list(admissible) if admit is None else list(self._known(admit, admissible))
         if not order and admissible and not self._scheduler.running:
             self.forced = admit is not None
             order = [next(iter(admissible))]
-        order += [request.request_id for request in waiting if adapter.is_blocked(request)]
+        order += self._blocked
         for gate in self._gates:
             gate.restrict(order)
 

@@ -111,7 +111,8 @@ class PlanningMixin(_MixedInto):
 
     def look(self) -> tuple[list[RunningView], list[WaitingView], int, HostRoom]:
         """What a planner would be shown now: running, waiting, free blocks, host memory."""
-        return self._plan_step().look()
+        running, waiting, free_blocks, host = self._plan_step().look()
+        return list(running), waiting, free_blocks, host
 
     def _plan_step(self) -> PlanStep:
         return PlanStep(self, self._gates, self._cooldown, self._probe, self._planned_step)
@@ -281,5 +282,5 @@ def planner_from_config(vllm_config: Any, scheduler: Any) -> Planner | None:
     keep_nothing()
     from andes_engine.planner import Planner  # not needed where a planner is injected
 
-    rest = {key: value for key, value in section.items() if key != "enabled"}
+    rest = {key: value for key, value in section.items() if key not in ("enabled", "emulate")}
     return Planner.from_config(rest, adapter.engine_shape(scheduler))

@@ -190,8 +190,8 @@ def test_the_names_hold_what_the_adapter_reads(parts: Parts) -> None:
     shape = adapter.engine_shape(scheduler)
     assert (shape.block_size, shape.kv_blocks) == (config.block_size, config.kv_blocks - 1)
     assert (shape.max_num_seqs, shape.max_batched_tokens) == (config.max_num_seqs, config.max_batched_tokens)
-    held = sum(adapter.held_blocks(scheduler, live.request_id) for live in scheduler.running)
-    assert adapter.held_blocks(scheduler, request.request_id) > 0
+    held = sum(adapter.held_blocks(scheduler, [live.request_id for live in scheduler.running]))
+    assert adapter.held_blocks(scheduler, [request.request_id])[0] > 0
     assert held + adapter.free_blocks(scheduler) == shape.kv_blocks  # no prompt is shared here
     assert request.status.name == "RUNNING"
     assert adapter.pause(scheduler, request)

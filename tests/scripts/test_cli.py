@@ -54,9 +54,18 @@ def test_serving_takes_the_keys_of_its_section(tmp_path: Path) -> None:
     assert connector == KeepKv(host_gib=2.0).transfer_config()
 
 
+def test_an_emulated_device_needs_no_model() -> None:
+    said = shlex.split(script("serve", "emulate=h100_llama3_8b", "extra=[--max-num-seqs,64]", "dry_run=true").stdout)
+    section = json.loads(said[said.index("--additional-config") + 1])["andes"]
+    assert section["step_time"] == section["emulate"]["engine"] == "h100_llama3_8b"
+    assert said[said.index("--distributed-executor-backend") + 1].endswith("EmulatedExecutor")
+    assert Path(said[said.index("serve") + 1], "config.json").is_file() and said[-1] == "64"
+
+
 @pytest.mark.parametrize(
     ("name", "override", "told"),
     [
+        ("serve", "emulate=h100_lama3_8b", "Did you mean 'h100_llama3_8b'?"),
         ("serve", "model=m +andes.log=xml", "unknown log 'xml'"),
         ("serve", "model=m +andes.clases.chat.tds=8", "Did you mean 'classes'?"),
         ("serve", "model=m +andes.classes.chat.tds=-8", "classes.chat.tds = -8 must be"),

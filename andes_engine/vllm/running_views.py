@@ -1,0 +1,46 @@
+"""The running requests by column: a planner that reads columns need not wait for a tuple of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from andes_engine.vllm.contract import RunningView
+
+
+class RunningViews(Sequence[RunningView]):
+    """As a list of `RunningView`, of which each is made when somebody looks at it.
+
+    Args:
+        request_ids: In the engine's order.
+        computed_tokens: Of each.
+        held_blocks: Of each.
+        preemptible: Whether the request at a place may be preempted.
+    """
+
+    __slots__ = ("_preemptible", "computed_tokens", "held_blocks", "request_ids")
+
+    def __init__(
+        self,
+        request_ids: list[str],
+        computed_tokens: list[int],
+        held_blocks: list[int],
+        preemptible: Callable[[int], bool],
+    ) -> None:
+        self.request_ids, self.computed_tokens, self.held_blocks = request_ids, computed_tokens, held_blocks
+        self._preemptible = preemptible
+
+    @classmethod
+    def of(cls, views: Sequence[RunningView]) -> RunningViews:
+        """The same by column."""
+        if isinstance(views, cls):
+            return views
+        ids, computed, held = ([view[field] for view in views] for field in range(3))
+        return cls(ids, computed, held, lambda place: views[place].preemptible)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.request_ids)
+
+    def __getitem__(self, place: int) -> RunningView:  # type: ignore[override]
+        return RunningView(
+            self.request_ids[place], self.computed_tokens[place], self.held_blocks[place], self._preemptible(place)
+        )
