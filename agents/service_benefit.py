@@ -1,0 +1,199 @@
+"""What Andes is worth to clients of a real server on an emulated GPU: the same bursts under vLLM's own order and under Andes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.random import SeedSequence
+
+from agents.build import SPLITS, drops_long, spec_of
+from agents.config import WorkloadSettings
+from agents.run_dir import RunDir, made_with, plain
+from agents.schema import ConfigError
+from agents.serve import SCHEDULER_CLASS, device_arguments, launcher_command, made_up_model
+from agents.served import free_port, served
+from andes_engine.client.open_loop import OpenLoop, open_session
+from andes_engine.client.outcome import client_record
+from andes_engine.client.server import find_target, server_preemptions
+from andes_engine.engine import EngineConfig
+from andes_engine.metrics import summarize
+from andes_engine.records import RunRecord
+from andes_engine.vllm.emulation import Emulation
+from andes_engine.workload import Workload
+from andes_engine.workload.generate import generate, saturation_rate
+
+REFERENCE, CANDIDATE = "fcfs", "andes"
+BLOCK_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBenefitConfig:
+    """`conf/service_benefit.yaml`.
+
+    Args:
+        seed: Of the prompts.
+        run_dir: Where everything goes.
+        workload: Traffic; its arrivals stop after `duration_s`.
+        emulate: The device, as in `conf/serve.yaml`.
+        load: Arrival rate in shares of what FCFS saturates at on this device.
+        bursts: Bursts, each from a held-out seed of its own.
+        bench_requests: Requests that `vllm bench serve` sends as well; 0 for none.
+        record: File for the summary, such as docs/service_benefit.json; none by default.
+
+    Raises:
+        ConfigError: If there is nothing to run.
+    """
+
+    seed: int
+    run_dir: str
+    workload: WorkloadSettings
+    emulate: Any
+    load: float = 2.0
+    bursts: int = 3
+    bench_requests: int = 200
+    record: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.load > 0.0 and self.bursts >= 1 and self.bench_requests >= 0):
+            raise ConfigError(
+                f"need load > 0, bursts >= 1, bench_requests >= 0, got {self.load}, {self.bursts}, {self.bench_requests}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBenefit:
+    """Records of the same bursts by scheduler, and what `vllm bench serve` measured."""
+
+    records: Mapping[str, Sequence[RunRecord]]
+    bench: Mapping[str, Mapping[str, float]]
+
+    def gains(self, key: str) -> list[float]:
+        """Andes minus FCFS, burst by burst."""
+        pairs = zip(self.records[CANDIDATE], self.records[REFERENCE], strict=True)
+        return [summary(mine)[key] - summary(theirs)[key] for mine, theirs in pairs]
+
+    @property
+    def throughput_lost(self) -> list[float]:
+        """Share of FCFS's tokens/s, burst by burst."""
+        pairs = zip(self.records[CANDIDATE], self.records[REFERENCE], strict=True)
+        return [1.0 - summary(mine)["tokens_per_s"] / summary(theirs)["tokens_per_s"] for mine, theirs in pairs]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON and for the README."""
+        return {
+            "qoe_mean_gain": self.gains("qoe_mean"),
+            "throughput_lost": self.throughput_lost,
+            "bursts": {name: [summary(record) for record in records] for name, records in self.records.items()},
+            "vllm_bench_serve": self.bench,
+        }
+
+    def sentences(self) -> list[str]:
+        """Margins with their spread, burst by burst."""
+        return [
+            f"mean QoE, Andes minus FCFS: {spread(self.gains('qoe_mean'), '+.3f')}",
+            f"QoE p10, Andes minus FCFS: {spread(self.gains('qoe_p10'), '+.3f')}",
+            f"throughput lost: {spread(self.throughput_lost, '.1%')}",
+        ]
+
+
+def summary(record: RunRecord) -> dict[str, float]:
+    """Metrics of one burst at the client, with the 99th percentile of TTFT."""
+    ttft_s = record.ttft_s[np.isfinite(record.ttft_s)]
+    p99_s = float(np.quantile(ttft_s, 0.99)) if len(ttft_s) else float("nan")
+    return {"requests": float(len(record.workload)), **summarize(record), "ttft_p99_s": p99_s, **record.notes}
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """Median, and all of them."""
+    return f"median {np.median(values):{form}} ({', '.join(format(value, form) for value in values)})"
+
+
+def service_benefit(config: ServiceBenefitConfig) -> ServiceBenefit:
+    """Serve and load under each scheduler in turn, and write what came out.
+
+    Raises:
+        AndesError: If the configuration cannot work, or a server does not come up.
+    """
+    emulation = Emulation.from_section({"emulate": config.emulate})
+    bursts = _bursts(config, emulation)
+    run_dir = RunDir.create(config.run_dir, plain(config), config.seed)
+    records: dict[str, list[RunRecord]] = {}
+    bench: dict[str, dict[str, float]] = {}
+    for name in (REFERENCE, CANDIDATE):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        with served(server_command(name, emulation, port), url, run_dir.path / f"{name}.log"):
+            records[name] = [asyncio.run(_replay(config, url, name, emulation.engine, burst)) for burst in bursts]
+            if config.bench_requests:
+                bench[name] = _bench(config.bench_requests, bursts[0].rate, url, run_dir.path, name)
+    found = ServiceBenefit(records, bench)
+    content = {**made_with(), "config": plain(config), **found.as_dict()}
+    run_dir.write_results(content)
+    if config.record:
+        Path(config.record).write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+def server_command(name: str, emulation: Emulation, port: int) -> list[str]:
+    """VLLM's own scheduler, or ours with its defaults, on the same emulated device."""
+    ours = ["--scheduler-cls", SCHEDULER_CLASS] if name == CANDIDATE else []
+    return [
+        *launcher_command(None, "127.0.0.1", port),
+        *ours,
+        *device_arguments({"scheduler": name, "step_time": emulation.engine}, emulation),
+        "--no-enable-prefix-caching",
+        *("--max-model-len", str(min(emulation.capacity_tokens, 8192))),
+    ]
+
+
+def _bursts(config: ServiceBenefitConfig, emulation: Emulation) -> list[Workload]:
+    blocks = emulation.capacity_tokens // BLOCK_TOKENS
+    engine = EngineConfig(emulation.engine, emulation.step_time, blocks, BLOCK_TOKENS, max_num_seqs=1024)
+    spec = spec_of(config.workload)
+    rate = config.load * saturation_rate(engine, spec)
+    drawn = [generate(spec, seed, rate) for seed in SeedSequence(SPLITS["held_out"]).spawn(config.bursts)]
+    if drops_long(config.workload):
+        return [burst.fitting(engine)[0] for burst in drawn]
+    for burst in drawn:
+        burst.check_fits(engine)
+    return drawn
+
+
+async def _replay(config: ServiceBenefitConfig, url: str, name: str, engine: str, burst: Workload) -> RunRecord:
+    async with open_session() as session:
+        target = await find_target(session, url, None)
+        before = await server_preemptions(session, url)
+        loop = OpenLoop(session, target, burst, config.seed)
+        duration_s = await loop.run()
+        after = await server_preemptions(session, url)
+    preemptions = None if before is None or after is None else after - before
+    return client_record(burst, loop.sent, engine, name, duration_s, server_preemptions=preemptions)
+
+
+BENCH_KEYS = (
+    *("completed", "failed", "duration", "output_throughput"),
+    *("mean_ttft_ms", "median_ttft_ms", "p99_ttft_ms", "median_tpot_ms"),
+)
+
+
+def _bench(requests: int, rate: float, url: str, folder: Path, name: str) -> dict[str, float]:
+    """`vllm bench serve`, unmodified: it knows nothing of readers, so every request has the server's default expectation."""
+    command = [
+        *(sys.executable, "-m", "andes_engine.vllm.launcher", "bench", "serve", "--base-url", url),
+        *("--model", "made-up", "--tokenizer", str(made_up_model()), "--dataset-name", "random", "--ignore-eos"),
+        *("--random-input-len", "100", "--random-output-len", "115", "--random-range-ratio", "0.5"),
+        *("--num-prompts", str(requests), "--request-rate", f"{rate:.3f}", "--seed", "0", "--disable-tqdm"),
+        *("--save-result", "--result-dir", str(folder), "--result-filename", f"bench_{name}.json"),
+    ]
+    with (folder / f"bench_{name}.log").open("w") as log:
+        subprocess.run(command, stdout=log, stderr=log, check=True)
+    result = json.loads((folder / f"bench_{name}.json").read_text(encoding="utf-8"))
+    return {key: float(result[key]) for key in BENCH_KEYS if key in result}
