@@ -46,6 +46,7 @@ class ServiceBenefitConfig:
         load: Arrival rate in shares of what FCFS saturates at on this device.
         bursts: Bursts, each from a held-out seed of its own.
         bench_requests: Requests that `vllm bench serve` sends as well; 0 for none.
+        trace: Recorded trace to draw from; reaches the workload through its file.
         record: File for the summary, such as docs/service_benefit.json; none by default.
 
     Raises:
@@ -59,6 +60,7 @@ class ServiceBenefitConfig:
     load: float = 2.0
     bursts: int = 3
     bench_requests: int = 200
+    trace: str | None = None
     record: str | None = None
 
     def __post_init__(self) -> None:

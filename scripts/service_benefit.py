@@ -20,9 +20,7 @@ def main(cfg: DictConfig) -> None:
     from andes_engine.report.tables import compare, comparison_grid
 
     console = Console()
-    settings = settings_of(cfg)
-    settings.pop("trace")  # only there for the workload's file to refer to
-    found = service_benefit(from_mapping(ServiceBenefitConfig, settings))
+    found = service_benefit(from_mapping(ServiceBenefitConfig, settings_of(cfg)))
     records = [record for several in found.records.values() for record in several]
     keys = ("qoe_mean", "qoe_p10", "ttft_p50_s", "ttft_p90_s", "tokens_per_s")
     console.print(to_rich(comparison_grid(compare({"": records}, keys), "At the client, burst by burst")))

@@ -17,6 +17,7 @@ from agents.fidelity import FidelityConfig
 from agents.fine_tune import FineTuneConfig
 from agents.live_benefit import LiveBenefitConfig
 from agents.schema import from_mapping
+from agents.service_benefit import ServiceBenefitConfig
 from andes_engine.action import DEFAULT_ACTION_KNOBS
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.knobs import Knobs
@@ -34,6 +35,7 @@ CONFIGS = {
     "fine_tune": FineTuneConfig,
     "live_benefit": LiveBenefitConfig,
     "calibrate": CalibrateConfig,
+    "service_benefit": ServiceBenefitConfig,
 }
 
 
