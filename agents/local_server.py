@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +13,9 @@ from typing import NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 
 from agents.serve import SCHEDULER_CLASS
-from andes_engine.errors import AndesError
+from agents.served import free_port, served
 from andes_engine.vllm.local_model import ModelShape, build_local_model
 
-START_LIMIT_S = 300.0
-STOP_LIMIT_S = 60.0
 REQUEST_LIMIT_S = 60.0
 MODEL = "tiny"
 MAX_MODEL_LEN = 512
@@ -32,7 +25,6 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
 }
 
 
@@ -111,39 +103,12 @@ def local_server(
     Raises:
         AndesError: With the end of its log, if the server does not come up.
     """
-    port = _free_port()
+    port = free_port()
     model = build_local_model(folder, ModelShape(max_position_tokens=MAX_MODEL_LEN))
     command = [sys.executable, "-m", "andes_engine.vllm.launcher", "serve", str(model), "--port", str(port)]
     command += ["--served-model-name", MODEL, "--load-format", "dummy", "--dtype", "float32", "--enforce-eager"]
     command += ["--max-model-len", str(MAX_MODEL_LEN), "--max-num-batched-tokens", str(MAX_BATCHED_TOKENS)]
     command += ["--block-size", "32", "--num-gpu-blocks-override", "64", "--max-num-seqs", "16"]
     command += ["--scheduler-cls", scheduler, "--additional-config", json.dumps({"andes": dict(andes)}), *extra]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **ENVIRONMENT})
-        server = LocalServer(port, folder, process.pid)
-        try:
-            _wait_until_ready(process, server)
-            yield server
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], server: LocalServer) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if server.get("/health")[0] == 200:
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AndesError(f"the server did not come up:\n{server.log[-4000:]}")
+    with served(command, f"http://127.0.0.1:{port}", folder / "server.log", ENVIRONMENT) as process:
+        yield LocalServer(port, folder, process.pid)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,19 +26,23 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(command: Sequence[str], url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def served(
+    command: Sequence[str], url: str, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start a server, wait until it answers, stop it at the end.
 
     Args:
         command: What starts it.
         url: Where it will answer.
         log: File for what it says.
+        environment: Variables besides those of this process.
 
     Raises:
         AndesError: If it ends, or does not answer in time; the message has the end of its log.
     """
+    told = {**os.environ, "VLLM_NO_USAGE_STATS": "1", **(environment or {})}
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "VLLM_NO_USAGE_STATS": "1"})
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=told)
         try:
             _wait_until_it_answers(process, url, log)
             yield process
@@ -58,4 +62,4 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path
                 return
         except OSError:
             time.sleep(0.5)
-    raise AndesError(f"the server did not come up; the end of {log}:\n{log.read_text(errors='replace')[-2000:]}")
+    raise AndesError(f"the server did not come up; the end of {log}:\n{log.read_text(errors='replace')[-4000:]}")

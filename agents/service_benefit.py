@@ -151,7 +151,6 @@ def server_command(name: str, emulation: Emulation, port: int) -> list[str]:
         *launcher_command(None, "127.0.0.1", port),
         *ours,
         *device_arguments({"scheduler": name, "step_time": emulation.engine}, emulation),
-        "--no-enable-prefix-caching",
         *("--max-model-len", str(min(emulation.capacity_tokens, 8192))),
     ]
 

@@ -121,7 +121,8 @@ def free_blocks(scheduler: Any) -> int:
 
 def held_blocks(scheduler: Any, request_ids: Sequence[str]) -> list[int]:
     """KV blocks in each request's tables, over all cache groups; blocks shared through the prefix cache count for each holder."""
-    tables = [manager.req_to_blocks for manager in scheduler.kv_cache_manager.coordinator.single_type_managers]
+    groups = scheduler.kv_cache_manager.coordinator.single_type_managers
+    tables = [group.req_to_blocks for group in groups]
     if len(tables) == 1:  # one kind of layer, as nearly always
         find = tables[0].get
         return [len(find(request_id, ())) for request_id in request_ids]

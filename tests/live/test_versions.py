@@ -39,11 +39,13 @@ NAMES = [
         for attribute in [
             "add_request",
             "block_size",
+            "connector",
             "kv_cache_manager",
             "max_model_len",
             "max_num_running_reqs",
             "max_num_scheduled_tokens",
             "requests",
+            "reset_prefix_cache",
             "running",
             "schedule",
             "scheduler_config",
@@ -64,7 +66,7 @@ NAMES = [
     Name("scheduler", "has_mamba_layers", (0, 32)),
     Name("scheduler", "skipped_waiting", until=(0, 30)),
     *(Name("scheduler_config", attribute) for attribute in ("async_scheduling", "enable_chunked_prefill")),
-    *(Name("manager", attribute) for attribute in ("block_pool", "coordinator", "enable_caching")),
+    *(Name("manager", attribute) for attribute in ("block_pool", "coordinator", "enable_caching", "get_block_ids")),
     Name("manager", "watermark_blocks", (0, 32)),
     *(Name("block_pool", attribute) for attribute in ("num_gpu_blocks", "get_num_free_blocks", "get_cached_block")),
     Name("coordinator", "single_type_managers"),
@@ -92,6 +94,7 @@ NAMES = [
     *(
         Name("scheduler_output", attribute)
         for attribute in [
+            "kv_connector_metadata",
             "num_scheduled_tokens",
             "preempted_req_ids",
             "scheduled_cached_reqs",

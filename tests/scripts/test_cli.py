@@ -55,7 +55,7 @@ def test_serving_takes_the_keys_of_its_section(tmp_path: Path) -> None:
 
 
 def test_an_emulated_device_needs_no_model() -> None:
-    said = shlex.split(script("serve", "emulate=h100_llama3_8b", "extra=[--max-num-seqs,64]", "dry_run=true").stdout)
+    said = shlex.split(script("serve", "emulate=h100_llama3_8b", "extra=[--max-num-seqs,'64']", "dry_run=true").stdout)
     section = json.loads(said[said.index("--additional-config") + 1])["andes"]
     assert section["step_time"] == section["emulate"]["engine"] == "h100_llama3_8b"
     assert said[said.index("--distributed-executor-backend") + 1].endswith("EmulatedExecutor")

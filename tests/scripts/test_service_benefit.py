@@ -1,0 +1,55 @@
+"""FCFS and Andes in turn behind a real server on an emulated device."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.config import WorkloadSettings
+from agents.schema import ConfigError
+from agents.service_benefit import ServiceBenefit, ServiceBenefitConfig
+from andes_engine.sim.simulator import simulate
+from tests.builders import make_engine, make_workload
+from tests.live.stubs import NEEDS_VLLM
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_margins_are_burst_by_burst() -> None:
+    bursts = [make_workload(seed, 60, 20.0) for seed in (1, 2)]
+    records = {name: [simulate(make_engine(400), burst, name) for burst in bursts] for name in ("fcfs", "andes")}
+    found = ServiceBenefit(records, {})
+    expected = [a.qoe.mean() - b.qoe.mean() for a, b in zip(records["andes"], records["fcfs"], strict=True)]
+    np.testing.assert_allclose(found.gains("qoe_mean"), expected)
+    slower = [1.0 - b.duration_s / a.duration_s for a, b in zip(records["andes"], records["fcfs"], strict=True)]
+    np.testing.assert_allclose(found.throughput_lost, slower, atol=1e-12)  # the same tokens in another time
+    assert "mean QoE, Andes minus FCFS: median" in found.sentences()[0]
+
+
+@pytest.mark.parametrize("wrong", [{"load": 0.0}, {"bursts": 0}, {"bench_requests": -1}])
+def test_what_cannot_work_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="need load > 0, bursts >= 1"):
+        ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), "h100_llama3_8b", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@NEEDS_VLLM[1]
+def test_the_command_serves_loads_and_records(tmp_path: Path) -> None:
+    small = ["bursts=1", "bench_requests=4", "workload.duration_s=2.0", "load=1.0"]
+    command = [sys.executable, "-m", "scripts.service_benefit", *small, f"run_dir={tmp_path / 'b'}"]
+    record = tmp_path / "benefit.json"
+    done = subprocess.run(
+        [*command, f"record={record}"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    content = json.loads(record.read_text())
+    assert set(content["bursts"]) == {"fcfs", "andes"}
+    for runs in content["bursts"].values():
+        assert [run["unfinished"] for run in runs] == [0.0]
+    assert all(bench["completed"] == 4 for bench in content["vllm_bench_serve"].values())
