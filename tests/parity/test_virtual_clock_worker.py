@@ -17,6 +17,7 @@ def step(scheduled: dict[str, int], new: list[Any] = [], cached: list[tuple[str,
     return SimpleNamespace(
         finished_req_ids=set(),
         num_scheduled_tokens=scheduled,
+        kv_connector_metadata=None,
         scheduled_new_reqs=new,
         scheduled_cached_reqs=SimpleNamespace(
             req_ids=[i for i, _, _ in cached],
