@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from andes_engine.decision_trace import recorder
 from andes_engine.decision_trace.recorder import DecisionTrace
 from andes_engine.decision_trace.replay import replay_trace
 from andes_engine.policy.guard import GuardedPolicy
@@ -119,7 +120,10 @@ class Hands:
         return
 
 
-def test_policies_come_and_go_and_every_decision_replays(engine: VirtualEngine, tmp_path: Path) -> None:
+def test_policies_come_and_go_and_every_decision_replays(
+    engine: VirtualEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "_WAITING_DECISIONS", 10_000)  # virtual time may outrun the writer
     service = started(engine, None, trace=tmp_path / "trace.jsonl")
     hands = service._watch = Hands()  # type: ignore[assignment]
     engine.advance(math.inf)
