@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from numpy.random import SeedSequence
 
-from agents.config import CompareConfig, TrainConfig, WorkloadSettings
+from agents.config import CompareConfig, SchedulerSettings, TrainConfig, WorkloadSettings
+from agents.export import policy_folder
 from agents.schema import ConfigError
 from andes_engine.action import ActionSpec
+from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import UnknownNameError
+from andes_engine.policy.bundle import load_bundle
 from andes_engine.workload import Workload
 from andes_engine.workload.generate import WorkloadSpec, generate, saturation_rate
 from andes_engine.workload.lengths import EmpiricalLengths
@@ -77,6 +80,20 @@ def compare_scenarios(config: CompareConfig) -> list[Scenario]:
     settings = replace(config.workload, trace=config.trace) if config.trace else config.workload
     make = _replayed if settings.trace and has_times(settings.trace) else _drawn
     return list(make(config.engine, settings, config.loads, config.seeds, config.split))
+
+
+def held_out_bursts(engine: EngineConfig, settings: WorkloadSettings, load: float, count: int) -> list[Workload]:
+    """Workloads of the held-out split, drawn at one load, in shares of what FCFS saturates at."""
+    return [scenario.workload for scenario in _drawn(engine, settings, (load,), count, "held_out")]
+
+
+def contenders_from(schedulers: Mapping[str, SchedulerSettings], policy: str | None) -> list[Contender]:
+    """The configured schedulers, and the policy of a bundle or training run if there is one."""
+    contenders = [settings.contender for settings in schedulers.values()]
+    if policy:
+        bundle = load_bundle(policy_folder(policy))
+        contenders.append(Contender(bundle.name, bundle=bundle))
+    return contenders
 
 
 def _drawn(

@@ -6,8 +6,8 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,6 +18,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from agents.schema import SettingError
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.knobs import KNOB_NAMES
+
+if TYPE_CHECKING:
+    from andes_engine.report.grid import Grid
 
 EXIT_BAD_INPUT = 2
 
@@ -35,6 +38,21 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
     if "run_dir" in settings:  # type: ignore[operator]
         settings["run_dir"] = HydraConfig.get().runtime.output_dir  # type: ignore[index, call-overload]
     return settings  # type: ignore[return-value]
+
+
+def print_result(grids: Iterable[Grid], sentences: Sequence[str] = (), **places: object) -> None:
+    """What a script ends with: its tables, what they say, and where things are."""
+    from rich.console import Console
+
+    from andes_engine.report.grid import to_rich
+
+    console = Console()
+    for grid in grids:
+        console.print(to_rich(grid))
+    if sentences:
+        console.print("\n".join(sentences))
+    for name, place in places.items():
+        console.print(f"{name}: {place}", soft_wrap=True)
 
 
 def compose(name: str, *overrides: str) -> dict[str, Any]:

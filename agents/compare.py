@@ -9,15 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.build import compare_scenarios
+from agents.build import compare_scenarios, contenders_from
 from agents.config import CompareConfig
 from agents.evaluate import Outcome, differences, evaluate, run_entries
-from agents.export import policy_folder
 from agents.run_dir import RunDir, plain
 from agents.schema import ConfigError
 from agents.tracking import tracking
 from andes_engine.contender import Contender
-from andes_engine.policy.bundle import load_bundle
 from andes_engine.records import RunRecord
 from andes_engine.report.differences import Difference, difference_grid
 from andes_engine.report.figures import qoe_against_load, save, ttft_distribution
@@ -77,10 +75,7 @@ def contenders_of(config: CompareConfig) -> list[Contender]:
     Raises:
         ConfigError: If two have one name, or a reference does not take part.
     """
-    contenders = [settings.contender for settings in config.contenders.values()]
-    if config.policy:
-        bundle = load_bundle(policy_folder(config.policy))
-        contenders.append(Contender(bundle.name, bundle=bundle))
+    contenders = contenders_from(config.contenders, config.policy)
     names = [entry.name for entry in contenders]
     if len(set(names)) != len(names):
         raise ConfigError(f"contenders need different names, got {names}; export the policy again with name=...")

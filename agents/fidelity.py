@@ -8,25 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.random import SeedSequence
 from tqdm import tqdm
 
-from agents.build import SPLITS
-from agents.config import SchedulerSettings
-from agents.export import policy_folder
+from agents.build import contenders_from, held_out_bursts
+from agents.config import SchedulerSettings, WorkloadSettings
 from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
 from andes_engine.contender import Contender
 from andes_engine.metrics import summarize
-from andes_engine.policy.bundle import load_bundle
 from andes_engine.records import RunRecord
 from andes_engine.report.fidelity import LIVE, Comparison, fidelity_grid, ranking_grid
 from andes_engine.report.grid import Grid, to_markdown
 from andes_engine.sim.run import run_simulated
 from andes_engine.step_time import StepTime, preset
 from andes_engine.workload import Workload
-from andes_engine.workload.generate import generate, saturation_rate
-from andes_engine.workload.spec import workload_spec
 
 if TYPE_CHECKING:
     from andes_engine.vllm.run import LiveRunner
@@ -115,10 +110,7 @@ def _document(config: FidelityConfig, text: str) -> str:
 
 
 def _contenders(config: FidelityConfig) -> list[Contender]:
-    contenders = [settings.contender for settings in config.contenders.values()]
-    if config.policy:
-        bundle = load_bundle(policy_folder(config.policy))
-        contenders.append(Contender(bundle.name, bundle=bundle))
+    contenders = contenders_from(config.contenders, config.policy)
     for entry in contenders:
         entry.check_deployable()
     return contenders
@@ -128,17 +120,11 @@ def _cases(
     config: FidelityConfig, runner: LiveRunner, contenders: Sequence[Contender]
 ) -> list[list[tuple[float, Workload, Contender]]]:
     """By seed; contenders in turn on the same workload, so that a machine that changes its speed does so for all of them."""
-    spec = workload_spec(
-        {"name": "fidelity", "arrivals": "poisson", "lengths": config.lengths, "duration_s": config.duration_s}
-    )
-    saturation = saturation_rate(runner.engine_config, spec)
+    traffic = WorkloadSettings("fidelity", lengths=config.lengths, duration_s=config.duration_s)
+    drawn = [held_out_bursts(runner.engine_config, traffic, load, config.seeds) for load in config.loads]
     return [
-        [
-            (load, generate(spec, seed, load * saturation), contender)
-            for load in config.loads
-            for contender in contenders
-        ]
-        for seed in SeedSequence(SPLITS["held_out"]).spawn(config.seeds)
+        [(load, burst, contender) for load, burst in zip(config.loads, bursts, strict=True) for contender in contenders]
+        for bursts in zip(*drawn, strict=True)
     ]
 
 

@@ -8,19 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agents.build import contenders_from
 from agents.calibrate import PRESET, calibration_grid, save_measured
 from agents.config import SchedulerSettings
 from agents.demo import live_grid, live_sentences
 from agents.demo_report import live_figures
-from agents.export import policy_folder
 from agents.live import LiveResult, LiveSettings, live_runs
 from agents.live_benefit import burst_differences, burst_entries
 from agents.random_policy import random_bundle
 from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
 from andes_engine.contender import Contender
-from andes_engine.errors import AndesError, UnknownNameError
-from andes_engine.policy.bundle import load_bundle
+from andes_engine.errors import AndesError, UnknownNameError, check_known
 from andes_engine.report.differences import difference_grid
 from andes_engine.report.figures import save
 from andes_engine.report.grid import Grid, to_markdown
@@ -109,9 +108,7 @@ class GpuRunConfig:
             AndesError: If a change is none of an engine's.
         """
         chosen = MODELS[self.model]
-        for name in self.engine:
-            if name not in LiveConfig.__dataclass_fields__:
-                raise UnknownNameError("setting of the engine", name, LiveConfig.__dataclass_fields__)
+        check_known("setting of the engine", self.engine, LiveConfig.__dataclass_fields__)
         return chosen._replace(engine=replace(chosen.engine, **self.engine))  # type: ignore[arg-type]
 
 
@@ -187,10 +184,10 @@ def device_facts(device: str) -> dict[str, Any]:
 
 
 def _contenders(config: GpuRunConfig) -> list[Contender]:
-    contenders = [settings.contender for settings in config.contenders.values()]
-    place = config.policy
-    bundle = load_bundle(policy_folder(place)) if place else random_bundle("random", config.seed)
-    return [*contenders, Contender(bundle.name, bundle=bundle)]
+    contenders = contenders_from(config.contenders, config.policy)
+    return (
+        contenders if config.policy else [*contenders, Contender("random", bundle=random_bundle("random", config.seed))]
+    )
 
 
 def _figures(folder: Path, result: LiveResult) -> list[str]:

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.random import SeedSequence
 from tqdm import tqdm
 
-from agents.build import SPLITS
+from agents.build import held_out_bursts
+from agents.config import WorkloadSettings
 from andes_engine.contender import Contender
+from andes_engine.engine import EngineConfig
 from andes_engine.records import RunRecord
 from andes_engine.sim.run import run_simulated
 from andes_engine.step_time import FitReport, UnseenError, preset
 from andes_engine.workload import Workload
-from andes_engine.workload.generate import generate, saturation_rate
-from andes_engine.workload.spec import workload_spec
 
 if TYPE_CHECKING:
     from andes_engine.vllm.episode import LiveConfig
@@ -79,7 +78,7 @@ def live_runs(
     with LiveRunner(engine or LiveConfig(), preset(near)) as runner:
         calibration = runner.calibrate()
         unseen = runner.check() if check else None
-        bursts = _bursts(settings, runner)
+        bursts = bursts_for(settings, runner.engine_config)
         live = tuple(_run(runner, burst, contender) for burst in bursts for contender in contenders)
         simulated = tuple(
             run_simulated(runner.engine_config, burst, contender, token_log=True)
@@ -89,13 +88,12 @@ def live_runs(
     return LiveResult(calibration, simulated, live, unseen)
 
 
-def _bursts(settings: LiveSettings, runner: LiveRunner) -> list[Workload]:
-    spec = workload_spec(
-        {"name": "live burst", "arrivals": "poisson", "lengths": settings.lengths, "duration_s": settings.duration_s}
+def bursts_for(settings: LiveSettings, engine: EngineConfig) -> list[Workload]:
+    """The bursts, without requests that are too long for the engine."""
+    traffic = WorkloadSettings(
+        "live burst", lengths=settings.lengths, duration_s=settings.duration_s, on_too_long="drop"
     )
-    rate = settings.load * saturation_rate(runner.engine_config, spec)
-    drawn = [generate(spec, seed, rate) for seed in SeedSequence(SPLITS["held_out"]).spawn(settings.bursts)]
-    return [burst.fitting(runner.engine_config)[0] for burst in drawn]
+    return held_out_bursts(engine, traffic, settings.load, settings.bursts)
 
 
 def _run(runner: LiveRunner, burst: Workload, contender: Contender) -> RunRecord:

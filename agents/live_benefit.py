@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.build import contenders_from
 from agents.config import SchedulerSettings
 from agents.demo import live_grid, live_sentences
-from agents.export import policy_folder
 from agents.live import LiveSettings, live_runs
 from agents.run_dir import RunDir, plain
 from agents.statistics import Pair, paired_difference
-from andes_engine.contender import Contender
 from andes_engine.metrics import summarize
-from andes_engine.policy.bundle import load_bundle
 from andes_engine.records import RunRecord
 from andes_engine.report.differences import Difference, difference_grid
 from andes_engine.report.grid import Grid, to_markdown
@@ -48,10 +46,7 @@ def live_benefit(config: LiveBenefitConfig) -> LiveBenefitResult:
         AndesError: If the configuration cannot work; nothing has run then.
         ImportError: If vLLM is not installed; the message says which extra to install.
     """
-    contenders = [settings.contender for settings in config.contenders.values()]
-    if config.policy:
-        bundle = load_bundle(policy_folder(config.policy))
-        contenders.append(Contender(bundle.name, bundle=bundle))
+    contenders = contenders_from(config.contenders, config.policy)
     run_dir = RunDir.create(config.run_dir, plain(config), config.seed)
     result = live_runs(config.live, contenders)
     found = burst_differences(result.live, contenders[0].name, config.seed)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.errors import AndesError, check_known
 
 Made = TypeVar("Made")
 
@@ -44,9 +44,7 @@ def from_mapping(kind: type[Made], given: Mapping[str, Any], where: str = "") ->
         SettingError: If a dataclass below the top refuses its values.
     """
     known = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
-    for key in given:
-        if key not in known:
-            raise UnknownNameError(f"setting of {where or 'the configuration'}", str(key), known)
+    check_known(f"setting of {where or 'the configuration'}", given, known)
     for name, entry in known.items():
         if name not in given and _is_required(entry):
             raise ConfigError(f"{_path(where, name)} is missing; give it a value")

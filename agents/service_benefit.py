@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.random import SeedSequence
 
-from agents.build import SPLITS, drops_long, spec_of
+from agents.build import held_out_bursts
 from agents.config import WorkloadSettings
 from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
@@ -28,7 +27,6 @@ from andes_engine.metrics import summarize
 from andes_engine.records import RunRecord
 from andes_engine.vllm.emulation import Emulation
 from andes_engine.workload import Workload
-from andes_engine.workload.generate import generate, saturation_rate
 
 REFERENCE, CANDIDATE = "fcfs", "andes"
 BLOCK_TOKENS = 16
@@ -158,14 +156,7 @@ def server_command(name: str, emulation: Emulation, port: int) -> list[str]:
 def _bursts(config: ServiceBenefitConfig, emulation: Emulation) -> list[Workload]:
     blocks = emulation.capacity_tokens // BLOCK_TOKENS
     engine = EngineConfig(emulation.engine, emulation.step_time, blocks, BLOCK_TOKENS, max_num_seqs=1024)
-    spec = spec_of(config.workload)
-    rate = config.load * saturation_rate(engine, spec)
-    drawn = [generate(spec, seed, rate) for seed in SeedSequence(SPLITS["held_out"]).spawn(config.bursts)]
-    if drops_long(config.workload):
-        return [burst.fitting(engine)[0] for burst in drawn]
-    for burst in drawn:
-        burst.check_fits(engine)
-    return drawn
+    return held_out_bursts(engine, config.workload, config.load, config.bursts)
 
 
 async def _replay(config: ServiceBenefitConfig, url: str, name: str, engine: str, burst: Workload) -> RunRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class AndesError(ValueError):
@@ -60,6 +60,17 @@ class UnknownNameError(AndesError):
     def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
         """Made again from what it was made from: an error of a worker process comes to its parent as a pickle."""
         return type(self), self._given
+
+
+def check_known(kind: str, given: Iterable[object], known: Collection[str]) -> None:
+    """Refuse the first name that is not among the known ones.
+
+    Raises:
+        UnknownNameError: Naming it, and what there is.
+    """
+    for name in given:
+        if name not in known:
+            raise UnknownNameError(kind, str(name), known)
 
 
 class SchedulerError(AndesError):

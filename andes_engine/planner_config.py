@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.errors import AndesError, check_known
 from andes_engine.expectations import Expectations
 from andes_engine.lengths import length_source
 from andes_engine.service.config import SERVICE_KEYS
@@ -42,9 +42,7 @@ class PlannerConfig:
     def from_mapping(cls, config: Mapping[str, object]) -> PlannerConfig:
         """Build from plain data, without the keys of `service.config`; unknown ones get an error with the nearest known one."""
         known = {entry.name for entry in fields(cls)}
-        for key in config:
-            if key not in known and key not in SERVICE_KEYS:
-                raise UnknownNameError("setting of 'andes'", key, {*known, *SERVICE_KEYS})
+        check_known("setting of 'andes'", config, {*known, *SERVICE_KEYS})
         return cls(**{key: value for key, value in config.items() if key in known})  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:

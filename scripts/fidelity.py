@@ -5,25 +5,18 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from agents.cli import clear_errors, launch, settings_of
+from agents.cli import clear_errors, launch, print_result, settings_of
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="fidelity")
 @clear_errors
 def main(cfg: DictConfig) -> None:
     """Run every workload on every engine, print the tables, say where they are."""
-    from rich.console import Console
-
     from agents.fidelity import FidelityConfig, fidelity
     from agents.schema import from_mapping
-    from andes_engine.report.grid import to_rich
 
-    console = Console()
     result = fidelity(from_mapping(FidelityConfig, settings_of(cfg)))
-    for grid in result.grids:
-        console.print(to_rich(grid))
-    console.print("\n".join(result.sentences))
-    console.print(f"table: {result.table}", soft_wrap=True)
+    print_result(result.grids, result.sentences, table=result.table)
 
 
 if __name__ == "__main__":

@@ -5,25 +5,18 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from agents.cli import clear_errors, launch, settings_of
+from agents.cli import clear_errors, launch, print_result, settings_of
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="gpu_run")
 @clear_errors
 def main(cfg: DictConfig) -> None:
     """Replay the bursts, print tables and margins, say where the results are."""
-    from rich.console import Console
-
     from agents.gpu_run import GpuRunConfig, gpu_run
     from agents.schema import from_mapping
-    from andes_engine.report.grid import to_rich
 
-    console = Console()
     result = gpu_run(from_mapping(GpuRunConfig, settings_of(cfg)))
-    for grid in result.grids:
-        console.print(to_rich(grid))
-    console.print("\n".join(result.sentences))
-    console.print(f"results: {result.results}", soft_wrap=True)
+    print_result(result.grids, result.sentences, results=result.results)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.errors import AndesError, UnknownNameError, check_known
 from andes_engine.expectations import is_number
 
 LOG_KINDS = ("text", "json")
@@ -74,8 +74,5 @@ SERVICE_KEYS = tuple(entry.name for entry in fields(ServiceConfig))
 def _trace(given: Any) -> TraceConfig:
     if not isinstance(given, Mapping) or "path" not in given:
         raise AndesError(f"trace = {given!r} must be a mapping with 'path', and 'max_mb' if you like")
-    known = {entry.name for entry in fields(TraceConfig)}
-    for key in given:
-        if key not in known:
-            raise UnknownNameError("key of trace", str(key), known)
+    check_known("key of trace", given, {entry.name for entry in fields(TraceConfig)})
     return TraceConfig(**given)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from andes_engine.errors import AndesError, CapacityError, UnknownNameError
+from andes_engine.errors import AndesError, CapacityError, check_known
 from andes_engine.step_time import StepTime, preset, presets
 
 EXECUTOR = "andes_engine.vllm.emulated.EmulatedExecutor"
@@ -62,10 +62,7 @@ class Emulation:
                 f"andes.emulate = {given!r} must name a step-time preset, such as "
                 '{"andes": {"emulate": {"engine": "h100_llama3_8b"}}} in --additional-config'
             )
-        known = {entry.name for entry in fields(cls)}
-        for key in given:
-            if key not in known:
-                raise UnknownNameError("key of emulate", str(key), known)
+        check_known("key of emulate", given, {entry.name for entry in fields(cls)})
         return cls(**given)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from andes_engine.errors import AndesError, CapacityError, UnknownNameError
+from andes_engine.errors import AndesError, CapacityError, check_known
 from andes_engine.expectations import is_number
 
 CONNECTOR = "KvKeeper"
@@ -47,10 +47,7 @@ class KeepKv:
     @classmethod
     def from_extra(cls, extra: Mapping[str, Any]) -> KeepKv:
         """From `kv_connector_extra_config`; AndesError for an unknown key."""
-        known = {entry.name for entry in fields(cls)}
-        for key in extra:
-            if key not in known:
-                raise UnknownNameError("key of kv_connector_extra_config", str(key), known)
+        check_known("key of kv_connector_extra_config", extra, {entry.name for entry in fields(cls)})
         return cls(**extra)
 
     def blocks(self, bytes_per_block: int) -> int:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from andes_engine.errors import InvalidWorkloadError, UnknownNameError
+from andes_engine.errors import InvalidWorkloadError, UnknownNameError, check_known
 from andes_engine.workload.arrivals import ARRIVALS, ArrivalProcess
 from andes_engine.workload.generate import WorkloadSpec
 from andes_engine.workload.lengths import LENGTHS, Lengths, LogNormal, LogNormalLengths
@@ -41,9 +41,7 @@ def workload_spec(given: str | Mapping[str, Any] | WorkloadSpec) -> WorkloadSpec
         return given
     fields = {"lengths": given} if isinstance(given, str) else {k: v for k, v in given.items() if v is not None}
     known = WorkloadSpec.__dataclass_fields__
-    for key in fields:
-        if key not in known:
-            raise UnknownNameError("workload field", key, known)
+    check_known("workload field", fields, known)
     if "lengths" not in fields:
         raise InvalidWorkloadError(f"a workload needs 'lengths': one of {', '.join(sorted(LENGTHS))}, or a mapping")
     lengths = fields.pop("lengths")
@@ -119,9 +117,7 @@ def _named(registry: Mapping[str, Made], name: str, what: str) -> Made:
 
 def _make(kind: Callable[..., Made], fields: Mapping[str, Any], what: str) -> Made:
     known = inspect.signature(kind).parameters
-    for key in fields:
-        if key not in known:
-            raise UnknownNameError(f"field of {what}", str(key), known)
+    check_known(f"field of {what}", fields, known)
     missing = [key for key, entry in known.items() if entry.default is entry.empty and key not in fields]
     if missing:
         raise InvalidWorkloadError(f"{what} needs {' and '.join(missing)}")
