@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from andes_engine.live_users import UserNumbers
 from andes_engine.plan_memory import empty_memory
 from andes_engine.planner_config import PlannerConfig
 from andes_engine.qoe import qoe_from_lag
-from andes_engine.request import RequestTable, lag_sum_s
+from andes_engine.request import lag_sum_s
+from andes_engine.request_table import RequestTable
 from andes_engine.schedulers import VTC, scheduler_id
 from andes_engine.vllm.contract import RunningView, WaitingView
 from andes_engine.vllm.running_views import RunningViews
@@ -110,7 +111,7 @@ class LiveRequests:
 
     def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
         """Tokens came out, so many of each of these requests."""
-        rows, counts = self._rows(tokens), np.fromiter(tokens.values(), np.int64, len(tokens))
+        rows, counts = self.table.rows_of(tokens), np.fromiter(tokens.values(), np.int64, len(tokens))
         self._take.put_all((self.table.rows, rows, counts, float(now_s), int(self._fair), self.memory.user_service))
         take_tokens.run(self._take)
         self.counters[ct.DECODE_TOKENS] += counts.sum()
@@ -161,18 +162,15 @@ class LiveRequests:
     def note_running(self, running: Sequence[RunningView]) -> IntArray:
         """Rows of the running requests, in the engine's order, brought up to date."""
         views = RunningViews.of(running)
-        rows, table = self._rows(views.request_ids), self.table.rows
+        rows, table = self.table.rows_of(views.request_ids), self.table.rows
         table["computed_tokens"][rows] = views.computed_tokens
         table["held_blocks"][rows] = views.held_blocks
         return rows
 
-    def _rows(self, request_ids: Collection[str]) -> IntArray:
-        return np.fromiter(map(self.table.row, request_ids), np.int64, len(request_ids))
-
     def note_waiting(self, waiting: Sequence[WaitingView]) -> IntArray:
         """Rows of the waiting requests that may be admitted, in the engine's order, with what is left of each."""
         admissible = [view for view in waiting if view.admissible]
-        rows, table = self._rows([view.request_id for view in admissible]), self.table.rows
+        rows, table = self.table.rows_of([view.request_id for view in admissible]), self.table.rows
         table["computed_tokens"][rows] = 0
         table["held_blocks"][rows] = 0
         table["cached_tokens"][rows] = [view.cached_tokens for view in admissible]

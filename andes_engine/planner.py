@@ -38,7 +38,7 @@ from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.plan_memory import widened
 from andes_engine.planner_config import PlannerConfig
 from andes_engine.policy.guard import GuardedPolicy
-from andes_engine.request import RequestTable
+from andes_engine.request_table import RequestTable
 from andes_engine.schedulers import OWN, scheduler_id
 from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.step_time import StepTime, preset
@@ -151,7 +151,7 @@ class Planner:
         """A request has left: finished, or cut off by its client or an error."""
         self._requests.remove(request_id, finished)
 
-    def step_done(self, now_s: float, prefill_tokens: int, *load: int) -> None:
+    def step_done(self, now_s: float, prefill_tokens: int) -> None:
         """An iteration ended."""
         self.counters[ct.STEPS] += 1
         self.counters[ct.PREFILL_TOKENS] += prefill_tokens
@@ -251,19 +251,19 @@ class Planner:
                 self._arguments.put(place, value)
 
     def _to_plan(self, running: IntArray) -> Plan:
-        decision, name = self._decision, self._table.name
+        decision, names_of = self._decision, self._table.names_of
         head = decision.head
         self.counters[ct.DECISIONS] += head[PLANNED]
         self.counters[ct.PLANNED_PREEMPTIONS] += head[N_PREEMPT]
         self.counters[ct.PAUSES] += head[N_PAUSED]
         paused = running[self._table.rows["paused"][running] != 0]
-        preempted = {*decision.preempt[: head[N_PREEMPT]].tolist()}
+        preempted = decision.preempt[: head[N_PREEMPT]]
         return Plan(
-            preempt=[*map(name, decision.preempt[: head[N_PREEMPT]].tolist())],
-            admit=[*map(name, decision.admit[: head[N_ADMIT]].tolist())] if head[GATED] else None,
-            run_order=[*map(name, decision.order[: head[N_ORDER]].tolist())] if head[N_ORDER] else None,
+            preempt=names_of(preempted),
+            admit=names_of(decision.admit[: head[N_ADMIT]]) if head[GATED] else None,
+            run_order=names_of(decision.order[: head[N_ORDER]]) if head[N_ORDER] else None,
             token_budget=int(head[TOKEN_BUDGET]) if head[TOKEN_BUDGET] < self.shape.max_batched_tokens else None,
-            pause=[name(row) for row in paused.tolist() if row not in preempted],
+            pause=names_of(paused[~np.isin(paused, preempted)]) if len(paused) else (),
             reserve_blocks=int(head[RESERVE_BLOCKS]) or None,
         )
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -124,22 +125,29 @@ def held_blocks(scheduler: Any, request_ids: Sequence[str]) -> list[int]:
     groups = scheduler.kv_cache_manager.coordinator.single_type_managers
     tables = [group.req_to_blocks for group in groups]
     if len(tables) == 1:  # one kind of layer, as nearly always
-        find = tables[0].get
-        return [len(find(request_id, ())) for request_id in request_ids]
+        return [*map(len, map(tables[0].get, request_ids, repeat(())))]
     return [sum(len(table.get(request_id, ())) for table in tables) for request_id in request_ids]
+
+
+def caches_prefixes(scheduler: Any) -> bool:
+    """Whether blocks of a prompt may be found again, by hashes of whole blocks (those of some hybrid models are finer)."""
+    size = scheduler.block_size
+    return bool(scheduler.kv_cache_manager.enable_caching) and getattr(scheduler, "hash_block_size", size) == size
 
 
 def cached_blocks(scheduler: Any, request: Any, known_blocks: int) -> int:
     """Full blocks of a waiting request that the prefix cache holds, at least one token left to compute.
 
     A prefix is evicted after what follows it, so the search starts at the length `known_blocks` from last time. Exact for one
-    kind of attention layer hashed by whole blocks; where hashes are finer (some hybrid models) 0: resuming looks dearer.
+    kind of attention layer; 0 where `caches_prefixes` is false: resuming looks dearer than it may be.
     """
-    manager, size = scheduler.kv_cache_manager, scheduler.block_size
-    finer = getattr(scheduler, "hash_block_size", size) != size
-    if not manager.enable_caching or finer or getattr(request, "skip_reading_prefix_cache", False):
+    if not caches_prefixes(scheduler) or getattr(request, "skip_reading_prefix_cache", False):
         return 0
-    hashes, find = request.block_hashes, manager.block_pool.get_cached_block
+    size, hashes, find = (
+        scheduler.block_size,
+        request.block_hashes,
+        scheduler.kv_cache_manager.block_pool.get_cached_block,
+    )
     most = min((request.num_tokens - 1) // size, len(hashes))
     count = min(known_blocks, most)
     while count > 0 and find(hashes[count - 1], [0]) is None:
@@ -173,10 +181,10 @@ def host_room(scheduler: Any) -> HostRoom:
     return NO_HOST if keeper is None else keeper.room
 
 
-def host_tokens(scheduler: Any, request: Any) -> int:
-    """Tokens of a waiting request whose KV host memory holds."""
+def host_tokens(scheduler: Any, request_ids: Sequence[str]) -> list[int]:
+    """Tokens of waiting requests whose KV host memory holds."""
     keeper = kv_keeper(scheduler)
-    return 0 if keeper is None else keeper.memory.tokens(request.request_id)
+    return [0] * len(request_ids) if keeper is None else [*map(keeper.memory.tokens, request_ids)]
 
 
 def copied_blocks(scheduler_output: Any) -> int:

@@ -23,6 +23,10 @@ class Cooldown:
         """The request is gone."""
         self._since_step.pop(request_id, None)
 
+    def __bool__(self) -> bool:
+        """Whether anybody rests."""
+        return bool(self._since_step)
+
     def rests(self, request: Any, step: int) -> bool:
         """Whether a waiting request must not be admitted in `step`; ends the rest as soon as it is safe."""
         since_step = self._since_step.get(request.request_id)

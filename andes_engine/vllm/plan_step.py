@@ -66,17 +66,11 @@ class PlanStep:
 
     def waiting_view(self) -> list[WaitingView]:
         """The waiting requests, in vLLM's order."""
-        scheduler, probe, admissible = self._scheduler, self._probe, self._sort_waiting()
-        return [
-            WaitingView(
-                request.request_id,
-                request.request_id in admissible,
-                probe.cached_tokens(scheduler, request),
-                adapter.host_tokens(scheduler, request),
-            )
-            for gate in self._gates
-            for request in gate
-        ]
+        scheduler, admissible = self._scheduler, self._sort_waiting()
+        requests = [request for gate in self._gates for request in gate]
+        ids = [request.request_id for request in requests]
+        cached = self._probe.cached_tokens(scheduler, requests)
+        return [*map(WaitingView, ids, map(admissible.__contains__, ids), cached, adapter.host_tokens(scheduler, ids))]
 
     def _sort_waiting(self) -> dict[str, None]:
         """Who may be admitted, and who waits for something else; once a step, as who is preempted in it rests anyway."""
@@ -84,7 +78,7 @@ class PlanStep:
             for request in (request for gate in self._gates for request in gate):
                 if adapter.is_blocked(request):
                     self._blocked.append(request.request_id)
-                elif not self._cooldown.rests(request, self._step):
+                elif not self._cooldown or not self._cooldown.rests(request, self._step):
                     self._admissible[request.request_id] = None
             self._sorted_waiting = True
         return self._admissible

@@ -1,5 +1,6 @@
 """What vLLM's prefix cache still holds of each waiting request: the price of resuming it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from andes_engine.vllm import adapter
@@ -12,8 +13,13 @@ class PrefixProbe:
         """Nothing known yet."""
         self._known_blocks: dict[str, int] = {}
 
-    def cached_tokens(self, scheduler: Any, request: Any) -> int:
-        """Tokens of a waiting request that need not be computed again."""
+    def cached_tokens(self, scheduler: Any, requests: Sequence[Any]) -> list[int]:
+        """Tokens of waiting requests that need not be computed again."""
+        if not adapter.caches_prefixes(scheduler):
+            return [0] * len(requests)
+        return [self._cached_tokens(scheduler, request) for request in requests]
+
+    def _cached_tokens(self, scheduler: Any, request: Any) -> int:
         known = self._known_blocks.get(request.request_id, 0)
         blocks = adapter.cached_blocks(scheduler, request, known)
         if blocks != known:

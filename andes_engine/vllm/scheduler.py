@@ -28,7 +28,7 @@ from andes_engine.vllm.plan_step import STOCK_PLAN, PlanStep  # noqa: E402
 from andes_engine.vllm.planning_counters import PlanningCounters  # noqa: E402
 from andes_engine.vllm.prefix_probe import PrefixProbe  # noqa: E402
 from andes_engine.vllm.section import andes_section  # noqa: E402
-from andes_engine.vllm.step_load import step_load  # noqa: E402
+from andes_engine.vllm.step_load import prefill_tokens  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ class PlanningMixin(_MixedInto):
             planner.emitted(tokens, now_s)
         step_done = getattr(planner, "step_done", None)
         if step_done is not None and scheduler_output.total_num_scheduled_tokens > 0:
-            step_done(now_s, *step_load(scheduler_output))
+            step_done(now_s, prefill_tokens(scheduler_output))
 
     def _preempt_request(self, request: Any, *args: Any, **kwargs: Any) -> None:
         """Every preemption passes here: ours, vLLM's own for lack of blocks, and a cache reset's."""

@@ -21,6 +21,16 @@ class StepLoad(NamedTuple):
     prefill_context: int
 
 
+def prefill_tokens(scheduler_output: Any) -> int:
+    """`step_load(...).prefill_tokens`, at the price of a few scans where every request under way has output."""
+    scheduled, cached = scheduler_output.num_scheduled_tokens, scheduler_output.scheduled_cached_reqs
+    if 0 in cached.num_output_tokens or 0 in cached.num_computed_tokens:
+        return step_load(scheduler_output).prefill_tokens
+    new_of_one = sum(scheduled[new.req_id] == 1 for new in scheduler_output.scheduled_new_reqs)
+    decodes = [*scheduled.values()].count(1) - new_of_one
+    return int(scheduler_output.total_num_scheduled_tokens) - decodes
+
+
 def step_load(scheduler_output: Any) -> StepLoad:
     """Split the scheduled tokens into prefill chunks and decodes, as the simulator does (`sim.load.note_load`).
 

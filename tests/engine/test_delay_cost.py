@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from andes_engine.qoe import headline_qoe
-from andes_engine.request import Requests, RequestTable, deliver
+from andes_engine.request import Requests, deliver
+from andes_engine.request_table import RequestTable
 from andes_engine.schedulers.andes import delay_cost, mean_overdue
 
 pace = st.floats(0.05, 0.5)

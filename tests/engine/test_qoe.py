@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from andes_engine.errors import InvalidTimelineError
 from andes_engine.qoe import headline_qoe, qoe_area, qoe_authors_code, reader_lag
-from andes_engine.request import RequestTable, best_case_qoe, deliver, next_due_s, qoe_so_far
+from andes_engine.request import best_case_qoe, deliver, next_due_s, qoe_so_far
+from andes_engine.request_table import RequestTable
 
 VECTORS = json.loads((Path(__file__).parent / "qoe_vectors.json").read_text())
 DEFINED = [vector for vector in VECTORS if vector["headline"] is not None]

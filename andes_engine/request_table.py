@@ -1,0 +1,68 @@
+"""Rows of live requests by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine.request import clear_rows, empty_requests
+
+IntArray = NDArray[np.int64]
+
+
+class RequestTable:
+    """Rows with names: hands out and takes back rows of a `Requests` table that grows by doubling."""
+
+    def __init__(self, capacity: int = 256) -> None:
+        self.rows = empty_requests(capacity)
+        self._row_of: dict[str, int] = {}
+        self._name_of: dict[int, str] = {}
+        self._free = list(range(capacity - 1, -1, -1))
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._row_of
+
+    def add(
+        self, request_id: str, arrival_s: float, prompt_tokens: int, ttft_s: float, latency_s: float, user: int = 0
+    ) -> int:
+        """Take a free row for a request; an id already present is an error."""
+        if request_id in self._row_of:
+            raise KeyError(f"request '{request_id}' is already in the table")
+        if not self._free:
+            self._grow()
+        row = self._free.pop()
+        clear_rows(self.rows, row)
+        self.rows.arrival_s[row], self.rows.prompt_tokens[row] = arrival_s, prompt_tokens
+        self.rows.ttft_s[row], self.rows.latency_s[row] = ttft_s, latency_s
+        self.rows.user[row] = user
+        self._row_of[request_id], self._name_of[row] = row, request_id
+        return row
+
+    def remove(self, request_id: str) -> None:
+        """Give the row back."""
+        row = self._row_of.pop(request_id)
+        del self._name_of[row]
+        self._free.append(row)
+
+    def row(self, request_id: str) -> int:
+        """Row of a request."""
+        return self._row_of[request_id]
+
+    def rows_of(self, request_ids: Collection[str]) -> IntArray:
+        """Rows of requests, in their order. Shape (n,)."""
+        return np.fromiter(map(self._row_of.__getitem__, request_ids), np.int64, len(request_ids))
+
+    def names_of(self, rows: IntArray) -> list[str]:
+        """Requests of rows, in their order."""
+        return [*map(self._name_of.__getitem__, rows.tolist())]
+
+    def _grow(self) -> None:
+        old, size = self.rows, len(self.rows)
+        self.rows = empty_requests(2 * size)
+        self.rows[:size] = old
+        self._free = list(range(2 * size - 1, size - 1, -1))
