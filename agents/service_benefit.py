@@ -45,7 +45,6 @@ class ServiceBenefitConfig:
         bursts: Bursts, each from a held-out seed of its own.
         bench_requests: Requests that `vllm bench serve` sends as well; 0 for none.
         trace: Recorded trace to draw from; reaches the workload through its file.
-        record: File for the summary, such as docs/service_benefit.json; none by default.
 
     Raises:
         ConfigError: If there is nothing to run.
@@ -59,7 +58,6 @@ class ServiceBenefitConfig:
     bursts: int = 3
     bench_requests: int = 200
     trace: str | None = None
-    record: str | None = None
 
     def __post_init__(self) -> None:
         if not (self.load > 0.0 and self.bursts >= 1 and self.bench_requests >= 0):
@@ -135,10 +133,8 @@ def service_benefit(config: ServiceBenefitConfig) -> ServiceBenefit:
             if config.bench_requests:
                 bench[name] = _bench(config.bench_requests, bursts[0].rate, url, run_dir.path, name)
     found = ServiceBenefit(records, bench)
-    content = {**made_with(), "config": plain(config), **found.as_dict()}
-    run_dir.write_results(content)
-    if config.record:
-        Path(config.record).write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
+    settings = {name: value for name, value in plain(config).items() if name != "run_dir"}
+    run_dir.write_results({**made_with(), "config": settings, **found.as_dict()})
     return found
 
 

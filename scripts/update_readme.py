@@ -1,7 +1,9 @@
-"""Put results into the README: `python -m scripts.update_readme runs/demo/... [runs/live_benefit/...]`, or `... runs/soak/...`.
+"""Put results into the README: `python -m scripts.update_readme runs/demo/... [runs/live_benefit/...]`, `... runs/soak/...`,
+or `... runs/service_benefit/...`.
 
 Everything between the markers `<!-- results:begin -->` and `<!-- results:end -->` is replaced; nothing there is typed by hand.
-Soaks go between markers of their own, and their results to docs/soak.json.
+Soaks and the benefit of the service go between markers of their own, and their results to docs/soak.json and
+docs/service_benefit.json.
 """
 
 from __future__ import annotations
@@ -9,12 +11,16 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SOAK_BEGIN, SOAK_END = "<!-- soak:begin -->", "<!-- soak:end -->"
+SERVICE_BEGIN, SERVICE_END = "<!-- service:begin -->", "<!-- service:end -->"
 PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.svg")
 
 
@@ -67,6 +73,49 @@ def soak_text(results: dict[str, Any]) -> str:
     )
 
 
+def service_text(results: dict[str, Any]) -> str:
+    """What clients of the emulated GPU got under each scheduler: our load generator's view, and `vllm bench serve`'s."""
+    bursts, bench, device = results["bursts"], results["vllm_bench_serve"], results["config"]["emulate"]
+    heads = (
+        "QoE mean",
+        "QoE p10",
+        "TTFT p50, s",
+        "TTFT p99, s",
+        "tokens/s",
+        "bench: TTFT p50, ms",
+        "bench: TTFT p99, ms",
+    )
+    keys = (
+        ("qoe_mean", ".3f"),
+        ("qoe_p10", ".3f"),
+        ("ttft_p50_s", ".2f"),
+        ("ttft_p99_s", ".2f"),
+        ("tokens_per_s", ".0f"),
+    )
+    lines = [f"| scheduler | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
+    for name, runs in bursts.items():
+        cells = [range_text([run[key] for run in runs], form) for key, form in keys]
+        cells += [f"{bench[name][key]:.0f}" if name in bench else "–" for key in ("median_ttft_ms", "p99_ttft_ms")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    requests = ", ".join(f"{run['requests']:.0f}" for run in next(iter(bursts.values())))
+    return "\n".join(
+        [
+            f"`python -m scripts.service_benefit` at commit `{results['commit']}`: {len(results['qoe_mean_gain'])} bursts of "
+            f"{requests} requests at {results['config']['load']:g} times what FCFS saturates at, {device['engine']} with "
+            f"{device['kv_tokens']:,} tokens of KV cache. Andes against FCFS, burst by burst: mean QoE "
+            f"{', '.join(f'{gain:+.3f}' for gain in results['qoe_mean_gain'])}; throughput lost "
+            f"{', '.join(f'{lost:.1%}' for lost in results['throughput_lost'])}.\n",
+            *lines,
+        ]
+    )
+
+
+def range_text(values: Sequence[float], form: str) -> str:
+    """Median, and the range in brackets."""
+    low, middle, high = (format(float(value), form) for value in np.quantile(values, (0.0, 0.5, 1.0)))
+    return f"{middle} [{low} to {high}]"
+
+
 def replaced(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """The README with what stands between two markers replaced.
 
@@ -79,26 +128,29 @@ def replaced(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     return f"{head}{begin}\n{text}\n{end}{rest.split(end)[1]}"
 
 
-def is_soak(run: Path) -> bool:
-    """Whether a run directory is one of `scripts.soak`."""
-    results = run / "results.json"
-    return results.is_file() and "soak" in json.loads(results.read_text(encoding="utf-8"))
+def found_in(run: Path, key: str) -> dict[str, Any] | None:
+    """Results of a run directory if they have this entry."""
+    path = run / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return results if key in results else None
 
 
-def update_soaks(runs: list[Path]) -> None:
-    """Update the README's soaks and docs/soak.json."""
-    soaks = [json.loads((run / "results.json").read_text(encoding="utf-8")) for run in runs]
+def update_block(text: str, begin: str, end: str, name: str, content: object) -> None:
+    """Replace a block of the README, and docs/`name`."""
     readme = ROOT / "README.md"
-    text = replaced(readme.read_text(encoding="utf-8"), soaks_text(soaks), SOAK_BEGIN, SOAK_END)
-    readme.write_text(text, encoding="utf-8")
-    (ROOT / "docs" / "soak.json").write_text(json.dumps(soaks, indent=1) + "\n", encoding="utf-8")
+    readme.write_text(replaced(readme.read_text(encoding="utf-8"), text, begin, end), encoding="utf-8")
+    (ROOT / "docs" / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
     """Update README.md and docs/ from run directories."""
     runs = [Path(argument) for argument in arguments]
-    if runs and all(map(is_soak, runs)):
-        update_soaks(runs)
+    soaks = [results for run in runs if (results := found_in(run, "soak"))]
+    if runs and len(soaks) == len(runs):
+        update_block(soaks_text(soaks), SOAK_BEGIN, SOAK_END, "soak.json", soaks)
+        return
+    if len(runs) == 1 and (service := found_in(runs[0], "vllm_bench_serve")):
+        update_block(service_text(service), SERVICE_BEGIN, SERVICE_END, "service_benefit.json", service)
         return
     if not runs or not all((run / "table.md").is_file() for run in runs):
         raise SystemExit(f"error: give run directories of scripts.demo or scripts.live_benefit, got {arguments}")

@@ -14,6 +14,7 @@ from agents.config import WorkloadSettings
 from agents.schema import ConfigError
 from agents.service_benefit import ServiceBenefit, ServiceBenefitConfig
 from andes_engine.sim.simulator import simulate
+from scripts import update_readme
 from tests.builders import make_engine, make_workload
 from tests.live.stubs import NEEDS_VLLM
 
@@ -37,18 +38,28 @@ def test_what_cannot_work_is_refused(wrong: dict[str, float]) -> None:
         ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), "h100_llama3_8b", **wrong)  # type: ignore[arg-type]
 
 
+def test_the_readme_says_what_the_committed_run_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = json.loads((ROOT / "docs" / "service_benefit.json").read_text(encoding="utf-8"))
+    assert update_readme.service_text(found) in (ROOT / "README.md").read_text(encoding="utf-8")
+    for folder in ("docs", "run"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "README.md").write_text(f"kept {update_readme.SERVICE_BEGIN}old{update_readme.SERVICE_END}")
+    (tmp_path / "run" / "results.json").write_text(json.dumps(found | {"qoe_mean_gain": [0.5]}))
+    monkeypatch.setattr(update_readme, "ROOT", tmp_path)
+    update_readme.main([str(tmp_path / "run")])
+    assert "kept" in (text := (tmp_path / "README.md").read_text()) and "+0.500" in text and "old" not in text
+    assert json.loads((tmp_path / "docs" / "service_benefit.json").read_text())["qoe_mean_gain"] == [0.5]
+
+
 @pytest.mark.slow
 @pytest.mark.live
 @NEEDS_VLLM[1]
 def test_the_command_serves_loads_and_records(tmp_path: Path) -> None:
     small = ["bursts=1", "bench_requests=4", "workload.duration_s=2.0", "load=1.0"]
     command = [sys.executable, "-m", "scripts.service_benefit", *small, f"run_dir={tmp_path / 'b'}"]
-    record = tmp_path / "benefit.json"
-    done = subprocess.run(
-        [*command, f"record={record}"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    content = json.loads(record.read_text())
+    content = json.loads((tmp_path / "b" / "results.json").read_text())
     assert set(content["bursts"]) == {"fcfs", "andes"}
     for runs in content["bursts"].values():
         assert [run["unfinished"] for run in runs] == [0.0]
