@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from agents.bootstrap import percentile_interval
-from agents.build import contenders_from, held_out, spec_of
+from agents.build import contenders_from, spec_of
 from agents.capacity_search import Curve, Point, Search, search_capacity
+from agents.capacity_traffic import CommonTraffic
 from agents.config import SchedulerSettings, WorkloadSettings
 from agents.evaluate import available_cores
 from agents.run_dir import RunDir, plain
@@ -128,15 +129,12 @@ def capacity(
         UnknownNameError: If a reference does not take part.
         BracketError: If a capacity lies outside the searched loads.
     """
-    by_label = _by_label(contenders)
-    labels = {entry.name: entry.label for entry in contenders}
-    for reference in references:
-        if reference not in labels:
-            raise UnknownNameError("reference contender", reference, labels)
-    traffic = replace(workload, rescale=True) if workload.trace else workload
+    labels = _labels(contenders, references)
+    by_label = {entry.label: entry for entry in contenders}
+    traffic = CommonTraffic.up_to(search.high, engine, workload, search.seeds)
     usual = len(contenders) * search.usual_loads * search.seeds
     with _pool(workers) as pool, tqdm(total=usual, desc="simulating", disable=None if progress else True) as bar:
-        evaluate = partial(_evaluate, engine, traffic, by_label, search.seeds, pool, bar)
+        evaluate = partial(_evaluate, traffic, by_label, pool, bar)
         curves = search_capacity(list(by_label), evaluate, search, seed)
         bar.total = bar.n
     return capacities_of(
@@ -173,6 +171,7 @@ def run_capacity(config: CapacityConfig) -> CapacityRun:
         AndesError: If the configuration cannot work, or a capacity lies outside the searched loads.
     """
     contenders = contenders_from(config.contenders, config.policy)
+    _labels(contenders, config.references)  # refused before there is a run directory
     run = RunDir.create(config.run_dir, plain(config), config.seed)
     found = capacity(
         config.engine,
@@ -195,25 +194,27 @@ def run_capacity(config: CapacityConfig) -> CapacityRun:
     )
 
 
-def _by_label(contenders: Sequence[Contender]) -> dict[str, Contender]:
-    names = [entry.name for entry in contenders]
-    if not names or len(set(names)) != len(names):
-        raise ConfigError(f"need contenders with different names, got {names or 'none'}")
-    return {entry.label: entry for entry in contenders}
+def _labels(contenders: Sequence[Contender], references: Sequence[str]) -> dict[str, str]:
+    """Label of each contender by name; refuses names that are not unique, and references that do not take part."""
+    labels = {entry.name: entry.label for entry in contenders}
+    if not labels or len(labels) != len(contenders):
+        raise ConfigError(f"need contenders with different names, got {[entry.name for entry in contenders] or 'none'}")
+    for reference in references:
+        if reference not in labels:
+            raise UnknownNameError("reference contender", reference, labels)
+    return labels
 
 
 def _evaluate(
-    engine: EngineConfig,
-    traffic: WorkloadSettings,
+    traffic: CommonTraffic,
     contenders: Mapping[str, Contender],
-    seeds: int,
     pool: Executor | None,
     bar: tqdm,
     points: Sequence[Point],
 ) -> list[float]:
-    drawn = {load: held_out(engine, traffic, load, seeds) for load in {point.load for point in points}}
+    drawn = {load: traffic.at(load) for load in {point.load for point in points}}
     workloads = [drawn[point.load][point.seed] for point in points]
-    one = partial(_mean_qoe, engine)
+    one = partial(_mean_qoe, traffic.engine)
     found = []
     for qoe in (pool.map if pool else map)(one, workloads, [contenders[point.contender] for point in points]):
         found.append(qoe)

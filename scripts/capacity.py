@@ -1,4 +1,4 @@
-"""Load that each scheduler carries at a QoE: `python -m scripts.capacity [search.target=0.95]`. Settings: `conf/capacity.yaml`."""
+"""Load that each scheduler carries at a QoE: `python -m scripts.capacity search.target=0.95`. Settings: `conf/capacity.yaml`."""
 
 from __future__ import annotations
 
