@@ -78,8 +78,12 @@ def validation_scenarios(config: TrainConfig) -> list[Scenario]:
 def compare_scenarios(config: CompareConfig) -> list[Scenario]:
     """The workloads of a comparison: a replayed trace, or drawn traffic at each load."""
     settings = replace(config.workload, trace=config.trace) if config.trace else config.workload
-    make = _replayed if settings.trace and has_times(settings.trace) else _drawn
-    return list(make(config.engine, settings, config.loads, config.seeds, config.split))
+    return _scenarios(config.engine, settings, config.loads, config.seeds, config.split)
+
+
+def held_out(engine: EngineConfig, settings: WorkloadSettings, load: float, count: int) -> list[Workload]:
+    """Workloads of the held-out split at one load: a replayed trace (stretched if it is to be rescaled), or drawn traffic."""
+    return [scenario.workload for scenario in _scenarios(engine, settings, (load,), count, "held_out")]
 
 
 def held_out_bursts(engine: EngineConfig, settings: WorkloadSettings, load: float, count: int) -> list[Workload]:
@@ -94,6 +98,13 @@ def contenders_from(schedulers: Mapping[str, SchedulerSettings], policy: str | N
         bundle = load_bundle(policy_folder(policy))
         contenders.append(Contender(bundle.name, bundle=bundle))
     return contenders
+
+
+def _scenarios(
+    engine: EngineConfig, settings: WorkloadSettings, loads: tuple[float, ...], seeds: int, split: str
+) -> list[Scenario]:
+    make = _replayed if settings.trace and has_times(settings.trace) else _drawn
+    return list(make(engine, settings, loads, seeds, split))
 
 
 def _drawn(

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT = 2
 
+WIDTH_OF_A_FILE = 140
+"""Columns of a table that goes to a file or a pipe."""
+
 
 def settings_of(cfg: DictConfig) -> dict[str, Any]:
     """The composed configuration as plain data, with the directory that Hydra chose for this job as `run_dir`.
@@ -46,7 +49,7 @@ def print_result(grids: Iterable[Grid], sentences: Sequence[str] = (), **places:
 
     from andes_engine.report.grid import to_rich
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
     for grid in grids:
         console.print(to_rich(grid))
     if sentences:

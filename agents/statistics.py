@@ -10,16 +10,25 @@ twenty workloads in a stratum, and in 84 % with one: give each load at least thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bootstrap import REPLICATES, bootstrap_interval, probability_of_improvement, stratified_mean
+from agents.bootstrap import (
+    REPLICATES,
+    bootstrap_interval,
+    improvements,
+    interquartile_mean,
+    iqm_interval,
+    stratified_mean,
+    wilson_interval,
+)
 from andes_engine.errors import AndesError, UnknownNameError
-from andes_engine.metrics import LATE_S, METRICS, metric, summarize
+from andes_engine.metrics import LATE_S, METRICS, PERFECT, metric, summarize
+from andes_engine.older_qoe import qoe_area_of, qoe_authors_code_of
 from andes_engine.records import RunRecord
 from andes_engine.report.differences import Difference
 
@@ -27,7 +36,11 @@ FloatArray = NDArray[np.float64]
 
 PER_REQUEST: dict[str, Callable[[RunRecord], FloatArray]] = {
     "qoe_mean": lambda run: run.qoe,
+    "qoe_share_90": lambda run: (run.qoe >= 0.90).astype(np.float64),
     "qoe_share_95": lambda run: (run.qoe >= 0.95).astype(np.float64),
+    "perfect_share": lambda run: (run.qoe >= PERFECT).astype(np.float64),
+    "qoe_area_mean": qoe_area_of,
+    "qoe_authors_mean": qoe_authors_code_of,
     "late_share": lambda run: (run.lateness_s > LATE_S).astype(np.float64),
     "preemptions_per_request": lambda run: run.preemptions.astype(np.float64),
 }
@@ -73,11 +86,15 @@ class Pair:
 def paired_difference(
     pairs: Sequence[Pair], key: str = "qoe_mean", seed: int = 0, replicates: int = REPLICATES
 ) -> Difference:
-    """Mean paired difference with a stratified two-stage bootstrap interval of 95 %.
+    """Mean paired difference with a stratified two-stage bootstrap interval of 95 %, and two robust companions.
+
+    The companions are the interquartile mean of the differences between workloads, and the probability of improvement:
+    over pairs of requests where the metric is a mean over requests, else over workloads (interval of Wilson).
 
     Every stratum weighs the same, and every workload inside it. Repeated runs of one workload are averaged first. With one
     workload in every stratum the interval speaks about these workloads only, not about other seeds; a metric that is one
-    number per run then gets no interval.
+    number per run then gets no interval, and neither does the interquartile mean. A metric that a run does not have (NaN)
+    gives NaN everywhere, and the verdict 'unknown'.
 
     Args:
         pairs: Runs of candidate and reference; their order does not matter.
@@ -92,8 +109,13 @@ def paired_difference(
     candidate, reference = _names(pairs)
     if key not in (known := [entry.key for entry in METRICS]):
         raise UnknownNameError("metric", key, known)
-    strata = [[ours - theirs for ours, theirs in workloads] for workloads in _strata(pairs, key)]
-    low, high = bootstrap_interval(strata, np.random.default_rng(seed), replicates)
+    both = grouped((pair.stratum, pair.reference.workload.fingerprint, _both(pair, key)) for pair in pairs)
+    strata = [[ours - theirs for ours, theirs in workloads] for workloads in both]
+    rng = np.random.default_rng(seed)
+    low, high = bootstrap_interval(strata, rng, replicates)
+    chance, chance_low, chance_high = _improvement(both, metric(key).higher_is_better, rng, replicates)
+    gains = [np.array([values.mean() for values in workloads]) for workloads in strata]
+    iqm_low, iqm_high = iqm_interval(gains, rng, replicates)
     return Difference(
         candidate,
         reference,
@@ -101,9 +123,35 @@ def paired_difference(
         mean=stratified_mean(strata),
         low=low,
         high=high,
-        probability_of_improvement=_improvement(pairs, key),
+        probability_of_improvement=chance,
         workloads=sum(map(len, strata)),
+        improvement_low=chance_low,
+        improvement_high=chance_high,
+        iqm=interquartile_mean(np.concatenate(gains)),
+        iqm_low=iqm_low,
+        iqm_high=iqm_high,
     )
+
+
+def grouped(values: Iterable[tuple[str, str, FloatArray]]) -> list[list[FloatArray]]:
+    """Values by stratum and workload, repeats of a workload averaged, in an order that does not depend on the given one.
+
+    Args:
+        values: Stratum, fingerprint of the workload, and values, of each run.
+    """
+    ordered = sorted(values, key=lambda entry: entry[:2])
+    return [
+        [
+            np.mean([entry[2] for entry in repeats], axis=0)
+            for _, repeats in groupby(in_stratum, key=lambda entry: entry[1])
+        ]
+        for _, in_stratum in groupby(ordered, key=lambda entry: entry[0])
+    ]
+
+
+def values_of(run: RunRecord, key: str) -> FloatArray:
+    """A metric request by request where it is a mean over requests, else the one number of the run."""
+    return PER_REQUEST[key](run) if key in PER_REQUEST else np.array([summarize(run)[key]])
 
 
 def _names(pairs: Sequence[Pair]) -> tuple[str, str]:
@@ -113,31 +161,17 @@ def _names(pairs: Sequence[Pair]) -> tuple[str, str]:
     return names.pop()
 
 
-def _strata(pairs: Sequence[Pair], key: str) -> Iterator[list[tuple[FloatArray, FloatArray]]]:
-    """For each stratum, for each workload, the values of candidate and reference, repeats averaged; in a fixed order."""
-    ordered = sorted(pairs, key=_place)
-    for _, in_stratum in groupby(ordered, key=lambda pair: pair.stratum):
-        yield [_mean_values(list(repeats), key) for _, repeats in groupby(in_stratum, lambda pair: _place(pair)[1])]
+def _both(pair: Pair, key: str) -> FloatArray:
+    return np.stack([values_of(pair.candidate, key), values_of(pair.reference, key)])
 
 
-def _place(pair: Pair) -> tuple[str, str]:
-    return pair.stratum, pair.reference.workload.fingerprint
-
-
-def _mean_values(repeats: list[Pair], key: str) -> tuple[FloatArray, FloatArray]:
-    ours = np.mean([_values(pair.candidate, key) for pair in repeats], axis=0)
-    theirs = np.mean([_values(pair.reference, key) for pair in repeats], axis=0)
-    return ours, theirs
-
-
-def _values(run: RunRecord, key: str) -> FloatArray:
-    return PER_REQUEST[key](run) if key in PER_REQUEST else np.array([summarize(run)[key]])
-
-
-def _improvement(pairs: Sequence[Pair], key: str) -> float:
-    better = metric(key).higher_is_better
-    strata = [
-        [np.array([probability_of_improvement(ours, theirs, better)]) for ours, theirs in workloads]
-        for workloads in _strata(pairs, key)
-    ]
-    return stratified_mean(strata)
+def _improvement(
+    both: list[list[FloatArray]], higher_is_better: bool, rng: np.random.Generator, replicates: int
+) -> tuple[float, float, float]:
+    """Probability of improvement and its interval."""
+    strata = [[improvements(ours, theirs, higher_is_better) for ours, theirs in workloads] for workloads in both]
+    chance = stratified_mean(strata)
+    if all(len(values) == 1 for workloads in strata for values in workloads):
+        return chance, *wilson_interval(chance, sum(map(len, strata)))
+    low, high = bootstrap_interval(strata, rng, replicates)
+    return chance, max(low, 0.0), min(high, 1.0)

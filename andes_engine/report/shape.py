@@ -116,7 +116,6 @@ def numbers_of(record: RunRecord) -> dict[str, float]:
     return {
         **summarize(record),
         "qoe_min": float(record.qoe.min()),
-        "perfect_share": float((record.qoe >= 1.0 - 1e-9).mean()),
         RECOMPUTED: float(record.prefill_tokens / record.workload.prompt_tokens.sum() - 1.0),
     }
 

@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr
+from scipy.stats import binom
 
-from agents.bootstrap import bootstrap_interval, interquartile_mean, probability_of_improvement, stratified_mean
+from agents.bootstrap import (
+    bootstrap_interval,
+    improvements,
+    interquartile_mean,
+    iqm_interval,
+    probability_of_improvement,
+    stratified_mean,
+    wilson_interval,
+)
 from agents.statistics import PER_REQUEST, Pair, UnpairedRunsError, paired_difference
 from andes_engine.errors import UnknownNameError
 from andes_engine.metrics import summarize
@@ -147,7 +157,7 @@ def test_lower_is_better_where_the_metric_says_so():
 def test_values_of_requests_average_to_the_metric_of_the_run():
     record = pairs(0.4)[0].candidate
     for key, values in PER_REQUEST.items():
-        assert values(record).mean() == pytest.approx(summarize(record)[key])
+        assert values(record).mean() == pytest.approx(summarize(record)[key], nan_ok=True)
 
 
 def test_refuses_other_requests():
@@ -190,3 +200,108 @@ def test_interquartile_mean_lies_within_the_values(values):
 def test_probability_of_improvement_counts_ties_half():
     assert probability_of_improvement([1.0, 2, 3, 4], [0.0, 2, 4, 3]) == 0.625
     assert probability_of_improvement([1.0, 2, 3, 4], [0.0, 2, 4, 3], higher_is_better=False) == 0.375
+
+
+def test_improvement_and_interquartile_mean_come_with_intervals():
+    found = paired_difference(pairs(0.02))
+    assert 0.5 < found.improvement_low < found.probability_of_improvement < found.improvement_high < 1.0
+    assert found.iqm_low < 0.02 < found.iqm_high
+    assert found.iqm == pytest.approx(0.02, abs=0.01)
+    certain = paired_difference(pairs(0.3))
+    assert (certain.probability_of_improvement, certain.improvement_high) == (1.0, 1.0)
+
+
+def test_one_extreme_workload_does_not_carry_the_interquartile_mean():
+    made = pairs(0.0, seeds=8, loads=1, noise=0.001)
+    lucky = replace(made[0], candidate=run(made[0].reference.workload, "new", np.full(N, 1.0)))
+    found = paired_difference([lucky, *made[1:]])
+    assert found.mean > 0.05
+    assert abs(found.iqm) < 0.001
+
+
+def test_improvement_in_a_metric_of_whole_runs_is_of_workloads():
+    """All of eight workloads better: Wilson's lower bound is 1 / (1 + 1.96^2 / 8), not 1."""
+    found = paired_difference(pairs(0.3), "qoe_p10")
+    assert (found.probability_of_improvement, found.improvement_high) == (1.0, pytest.approx(1.0))
+    assert found.improvement_low == pytest.approx(1.0 / (1.0 + 1.959964**2 / 8))
+
+
+def test_a_metric_that_runs_do_not_have_gives_nothing():
+    found = paired_difference(pairs(0.1), "qoe_area_mean")
+    numbers = [found.mean, found.low, found.high, found.probability_of_improvement, found.improvement_low, found.iqm]
+    assert np.isnan(numbers).all()
+    assert found.verdict == "unknown"
+
+
+def test_one_workload_has_no_interquartile_interval():
+    found = paired_difference(pairs(0.1, seeds=1, loads=1))
+    assert np.isfinite([found.iqm, found.low, found.improvement_low]).all()
+    assert np.isnan([found.iqm_low, found.iqm_high]).all()
+
+
+TRIALS = 300
+
+
+def at_least(share: float) -> float:
+    """A share seen in `TRIALS` trials that a true share would fall below once in a thousand times (normal approximation)."""
+    return share - 3.1 * np.sqrt(share * (1.0 - share) / TRIALS)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_interquartile_interval_covers_the_truth(seeds):
+    """Four loads with noise around the same gain: by symmetry the interquartile mean of all is that gain."""
+    rng, hits = np.random.default_rng(seeds), 0
+    for _ in range(TRIALS):
+        low, high = iqm_interval([0.02 + rng.normal(0, 0.03, seeds) for _ in range(4)], rng, 400)
+        hits += low <= 0.02 <= high
+    assert hits / TRIALS >= at_least(0.93)
+
+
+def test_no_gain_is_seldom_called_one_and_a_real_one_is_seen():
+    rng = np.random.default_rng(3)
+    found = {}
+    for gain in (0.0, 0.05):
+        intervals = [
+            bootstrap_interval(
+                [[gain + rng.normal(0, 0.02) + correlated(rng) for _ in range(3)] for _ in range(3)], rng, 300
+            )
+            for _ in range(TRIALS)
+        ]
+        found[gain] = np.mean([not low <= 0.0 <= high for low, high in intervals])
+    assert found[0.0] <= 0.10
+    assert found[0.05] >= 0.95
+
+
+def test_improvement_interval_covers_the_truth():
+    """The candidate's gain of a request is normal around that of its workload: P(better) is Phi(.5 / sqrt(1 + .3^2))."""
+    rng, truth, hits = np.random.default_rng(1), float(ndtr(0.5 / np.sqrt(1.09))), 0
+    for _ in range(TRIALS):
+        strata = [
+            [improvements(rng.normal(0.5 + rng.normal(0, 0.3), 1, 36), np.zeros(36)) for _ in range(4)]
+            for _ in range(3)
+        ]
+        low, high = bootstrap_interval(strata, rng, 300)
+        hits += low <= truth <= high
+    assert hits / TRIALS >= at_least(0.93)
+
+
+@pytest.mark.parametrize(("truth", "count"), [(0.5, 9), (0.8, 12), (0.95, 30)])
+def test_wilson_covers_the_truth_on_average_as_it_says(truth, count):
+    """Exact: the chance of each outcome times whether its interval holds the truth. Wilson may fall a little short."""
+    cases = np.arange(count + 1)
+    holds = [low <= truth <= high for low, high in (wilson_interval(case / count, count) for case in cases)]
+    assert binom.pmf(cases, count, truth) @ holds >= 0.92
+
+
+def test_a_share_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one case"):
+        wilson_interval(0.5, 0)
+    assert np.isnan(iqm_interval([np.ones(1), np.ones(1)], np.random.default_rng(0))).all()
+    assert iqm_interval([np.ones(3)], np.random.default_rng(0), 10) == (1.0, 1.0)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=9), st.floats(-5, 5))
+def test_improvements_of_swapped_roles_add_up_to_one(values, other):
+    there, back = improvements(values, np.full(len(values), other)), improvements(np.full(len(values), other), values)
+    np.testing.assert_array_equal(there + back, 1.0)
+    np.testing.assert_array_equal(improvements(values, np.full(len(values), other), higher_is_better=False), back)

@@ -115,3 +115,12 @@ def test_difference_rows_show_interval_and_verdict(low, high, key, verdict):
 def test_every_metric_can_be_shown(busy):
     keys = [entry.key for entry in METRICS]
     assert len(comparison_grid(compare({"sim": busy}, keys), "t").columns) == 1 + len(keys)
+
+
+def test_robust_differences_get_a_column_of_their_own():
+    entry = Difference("andes", "fcfs", "qoe_mean", 0.2, 0.1, 0.3, 0.7, 4, 0.6, 0.8, 0.15, np.nan, np.nan)
+    plain, robust = (difference_grid([entry], "t", robust) for robust in (False, True))
+    assert len(robust.columns) == len(plain.columns) + 1 and robust.columns[4].label == "IQM"
+    assert [cell.text for cell in robust.rows[0][2:6]] == ["+0.200", "[+0.100, +0.300]", "+0.150", "0.70 [0.60, 0.80]"]
+    unknown = Difference("andes", "fcfs", "qoe_mean", np.nan, np.nan, np.nan, np.nan, 4)
+    assert [cell.text for cell in difference_grid([unknown], "t").rows[0][2:5]] == [MISSING] * 3

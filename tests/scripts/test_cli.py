@@ -42,6 +42,25 @@ def test_from_training_to_serving(tmp_path: Path) -> None:
     assert "--host 127.0.0.1" in said and f'"policy": "{run}/bundle"' in said and "--dtype bfloat16" in said
 
 
+def test_capacity_is_searched_and_shown(tmp_path: Path) -> None:
+    tiny = (
+        *TINY[:3],
+        "workers=1",
+        "search.seeds=2",
+        "search.scan=3",
+        "search.tolerance=0.1",
+        f"run_dir={tmp_path}/run",
+    )
+    said = " ".join(script("capacity", *tiny).stdout.split())
+    assert re.search(r"andes carries [\d.]+ times the load of fcfs at mean QoE >= 0.9 \(95 % interval", said)
+    assert f"results: {tmp_path}/run/results.json" in said
+    assert (tmp_path / "run" / "figures" / "capacity.svg").is_file()
+    refused = script(
+        "capacity", *tiny[:-1], "search.low=0.2", "search.high=0.4", f"run_dir={tmp_path}/low", code=2
+    ).stderr
+    assert "give a higher `high`" in refused and refused.count("\n") == 1
+
+
 def test_serving_takes_the_keys_of_its_section(tmp_path: Path) -> None:
     (tmp_path / "policy.txt").write_text("none\n")
     more = ["+andes.log=json", "+andes.classes.chat.tds=8", f"+andes.trace.path={tmp_path}/trace.jsonl"]
@@ -77,6 +96,8 @@ def test_an_emulated_device_needs_no_model() -> None:
         ("train", "engine=a100_llama", "unknown engine 'a100_llama'. Did you mean 'a100_llama3_8b'?"),
         ("train", "scheduler.knobs.horizon_s=3", "+scheduler.knobs.horizon_s="),
         ("compare", "trace=nowhere.csv", "nowhere.csv: no such file"),
+        ("capacity", "search.target=1.2", "search: target = 1.2 must be a mean QoE between 0 and 1"),
+        ("capacity", "references=[fcsf]", "unknown reference contender 'fcsf'. Did you mean 'fcfs'?"),
         ("export", "checkpoint=last", "no value for run; give run=..."),
         ("export", "run=nowhere", "nowhere is no run directory"),
         ("soak", "minutes=-1", "minutes = -1.0 must be"),
