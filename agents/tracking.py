@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agents.config import TrackingSettings
 from agents.run_dir import plain
 from agents.schema import ConfigError
 from andes_engine.report.grid import Grid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEP = "env_steps"
 """The one step axis of all curves: environment decisions."""
@@ -26,8 +30,18 @@ class Tracker(Protocol):
     def table(self, name: str, grid: Grid) -> None:
         """A finished table."""
 
+    def figure(self, name: str, figure: Figure) -> None:
+        """A finished figure."""
+
     def artifact(self, folder: Path, name: str, metadata: Mapping[str, Any]) -> None:
-        """A policy bundle."""
+        """A policy bundle that this run has made."""
+
+    def used(self, folder: Path, name: str, lineage: Mapping[str, Any]) -> None:
+        """A policy bundle that another run has made and this one evaluates."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What the tracker calls this run; kept in bundles, so that an evaluation can say which run trained them."""
 
     def close(self) -> None:
         """Write what is left."""
@@ -42,8 +56,19 @@ class NoTracker:
     def table(self, name: str, grid: Grid) -> None:
         """Nothing."""
 
+    def figure(self, name: str, figure: Figure) -> None:
+        """Nothing."""
+
     def artifact(self, folder: Path, name: str, metadata: Mapping[str, Any]) -> None:
         """Nothing."""
+
+    def used(self, folder: Path, name: str, lineage: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Nothing."""
+        return {}
 
     def close(self) -> None:
         """Nothing."""
@@ -55,6 +80,7 @@ class TensorBoardTracker:
     def __init__(self, run_dir: Path, config: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self._name = run_dir.name
         self._writer = SummaryWriter(str(run_dir / "tensorboard"))
         self._writer.add_text("config", f"```\n{plain(config)}\n```")
 
@@ -69,9 +95,24 @@ class TensorBoardTracker:
 
         self._writer.add_text(name, to_markdown(grid))
 
+    def figure(self, name: str, figure: Figure) -> None:
+        """The figure as an image."""
+        import numpy as np
+
+        self._writer.add_image(name, np.asarray(_picture(figure).convert("RGB")), dataformats="HWC")
+
     def artifact(self, folder: Path, name: str, metadata: Mapping[str, Any]) -> None:
         """Where the bundle is; TensorBoard keeps no files."""
         self._writer.add_text("bundle", f"{name}: {folder}")
+
+    def used(self, folder: Path, name: str, lineage: Mapping[str, Any]) -> None:
+        """Where the bundle is and where it came from."""
+        self._writer.add_text("lineage", f"{name}: {folder}\n```\n{plain(lineage)}\n```")
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Name of the run directory."""
+        return {"tracker": "tensorboard", "run": self._name}
 
     def close(self) -> None:
         """Write what is left."""
@@ -132,13 +173,34 @@ class WandbTracker:
         columns: list[str | int] = [f"{column.group} {column.label}".strip() for column in grid.columns]
         self._run.log({name: wandb.Table(columns=columns, data=[[cell.text for cell in row] for row in grid.rows])})
 
-    def artifact(self, folder: Path, name: str, metadata: Mapping[str, Any]) -> None:
-        """The bundle, with its provenance."""
+    def figure(self, name: str, figure: Figure) -> None:
+        """The figure as an image."""
         import wandb
 
-        artifact = wandb.Artifact(name, type="policy", metadata=plain(metadata))
-        artifact.add_dir(str(folder))
-        self._run.log_artifact(artifact)
+        self._run.log({name: wandb.Image(_picture(figure))})
+
+    def artifact(self, folder: Path, name: str, metadata: Mapping[str, Any]) -> None:
+        """The bundle, with its provenance."""
+        self._run.log_artifact(_artifact(folder, name, metadata))
+
+    def used(self, folder: Path, name: str, lineage: Mapping[str, Any]) -> None:
+        """The bundle as an input of this run.
+
+        The artifact is made from the folder. Weights & Biases tells artifacts by their content, so where training has logged
+        this bundle it becomes that version, and where nobody has, it is new. Offline, `use_artifact` refuses everything, though
+        its own way of taking an artifact from a folder needs no network: `use_after_commit`, which `wandb sync` carries out.
+        """
+        self._run.config.update({"lineage": plain(lineage)})
+        artifact = _artifact(folder, name, lineage)
+        if self._run.offline:
+            self._run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
+        else:
+            self._run.use_artifact(artifact)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Project and id of the run."""
+        return {"tracker": "wandb", "project": self._run.project, "run": self._run.id}
 
     def close(self) -> None:
         """Write what is left and end wandb's helper process."""
@@ -151,6 +213,23 @@ class WandbTracker:
     def _forget_variables(self) -> None:
         for variable in self._set:
             os.environ.pop(variable, None)
+
+
+def _artifact(folder: Path, name: str, metadata: Mapping[str, Any]) -> Any:
+    import wandb
+
+    artifact = wandb.Artifact(name, type="policy", metadata=plain(metadata))
+    artifact.add_dir(str(folder))
+    return artifact
+
+
+def _picture(figure: Figure) -> Any:
+    """The figure as an image of pillow, as its file in the run directory shows it."""
+    from PIL import Image
+
+    from andes_engine.report.figures import png_bytes
+
+    return Image.open(io.BytesIO(png_bytes(figure)))
 
 
 def make_tracker(settings: TrackingSettings, run_dir: Path, config: Mapping[str, Any], name: str) -> Tracker:

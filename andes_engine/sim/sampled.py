@@ -90,9 +90,9 @@ class Sampler:
 
     def samples(self, kv_blocks: int) -> EngineSamples:
         """What was seen."""
-        columns = np.array(self._rows, dtype=np.int64).reshape(-1, 4).T
-        at_s = np.arange(len(self._rows)) * self._every_s
-        return EngineSamples(kv_blocks, at_s, *columns, knobs=np.array(self._knobs))
+        free, running, waiting, preemptions = np.array(self._rows, dtype=np.int64).reshape(-1, 4).T
+        at_s = np.arange(len(self._rows), dtype=np.float64) * self._every_s
+        return EngineSamples(kv_blocks, at_s, free, running, waiting, preemptions, np.array(self._knobs))
 
 
 def run_sampled(
