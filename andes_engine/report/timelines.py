@@ -56,7 +56,8 @@ def token_timelines(records: Sequence[RunRecord], requests: Sequence[int]) -> Fi
         for request, block in zip(requests, panels.reshape(len(requests), lines * columns), strict=True):
             shown = block[: len(records)]
             ends = [
-                _draw(axes, run, request, looks[run.scheduler].color) for axes, run in zip(shown, records, strict=True)
+                draw_timeline(axes, run, request, looks[run.scheduler].color)
+                for axes, run in zip(shown, records, strict=True)
             ]
             end_s, tokens = np.max(ends, axis=0)
             for axes in shown:
@@ -98,8 +99,8 @@ def timeline(run: RunRecord, request: int) -> tuple[FloatArray, FloatArray, Floa
     return expected, delivered, expected + lag
 
 
-def _draw(axes: Axes, run: RunRecord, request: int, color: str) -> tuple[float, float]:
-    """Draw one panel; returns the time of its last point, s, and its tokens."""
+def draw_timeline(axes: Axes, run: RunRecord, request: int, color: str) -> tuple[float, float]:
+    """Draw one request of one run into a panel; returns the time of its last point, s, and its tokens."""
     expected, delivered, consumed = timeline(run, request)
     shown = _shown(delivered)
     tokens = shown + 1.0
