@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, FigureBase
@@ -39,7 +41,8 @@ def draw(now_s: float, record: RunRecord, trail: Trail, action: ActionSpec) -> N
     with house_style():
         figure = Figure(figsize=(10.4, 4.4), dpi=100, layout="constrained")
         canvas = FigureCanvasAgg(figure)
-        tokens, engine, knobs = figure.subfigures(1, 3, width_ratios=(1.0, 0.9, 1.25))
+        parts: Any = figure.subfigures(1, 3, width_ratios=(1.0, 0.9, 1.25))
+        tokens, engine, knobs = parts
         _draw_tokens(tokens, record, now_s)
         _draw_engine(engine, trail, now_s)
         _draw_actions(knobs, trail, action, now_s)
