@@ -13,6 +13,7 @@ from agents.build import compare_scenarios, contenders_from
 from agents.compare_report import publish, write_comparison
 from agents.config import CompareConfig
 from agents.evaluate import Outcome, differences, evaluate, run_entries
+from agents.lineage import lineage_of
 from agents.run_dir import RunDir, plain
 from agents.schema import ConfigError
 from agents.showcase import choose_showcase
@@ -58,7 +59,10 @@ def compare(config: CompareConfig) -> CompareResult:
         grids = (*_tables(outcomes), difference_grid(found, title))
         run.write_results({"runs": run_entries(outcomes), "differences": found})
         runs = _shown(outcomes)
-        candidate = found[0].candidate if found else references[0]
+        candidate = contenders[-1].label if config.policy or not found else found[0].candidate
+        origin = provenance([outcome.record for outcome in outcomes], plain(config))
+        if config.policy:
+            origin["policy"] = {key: str(value) for key, value in lineage_of(config.policy).items()}
         report, figures = write_comparison(
             run.path,
             "Schedulers compared",
@@ -66,7 +70,7 @@ def compare(config: CompareConfig) -> CompareResult:
             grids,
             runs,
             choose_showcase(runs, {"": config.engine}, contenders, candidate, references[0]),
-            provenance([outcome.record for outcome in outcomes], plain(config)),
+            origin,
         )
         publish(tracker, grids, figures, config.policy)
     return CompareResult(run.path, report, grids, found, figures)

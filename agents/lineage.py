@@ -26,11 +26,10 @@ def log_trained(tracker: Tracker, folder: Path, name: str, provenance: Mapping[s
     tracker.artifact(folder, _artifact(name), {**provenance, "bundle_fingerprint": bundle_fingerprint(folder)})
 
 
-def mark_used(tracker: Tracker, policy: str) -> dict[str, Any]:
-    """Tell the tracker that this run evaluates a bundle; returns the lineage it was told.
+def lineage_of(policy: str) -> dict[str, Any]:
+    """Which bundle this is, and which run trained it.
 
     Args:
-        tracker: Of the evaluating run.
         policy: Folder of the bundle, or of the training run that holds it.
 
     Raises:
@@ -38,14 +37,18 @@ def mark_used(tracker: Tracker, policy: str) -> dict[str, Any]:
     """
     folder = policy_folder(policy)
     bundle = load_bundle(folder)
-    lineage = {
+    return {
         "bundle": bundle.name,
         "bundle_fingerprint": bundle_fingerprint(folder),
         "training_run": bundle.provenance.get("run"),
         "training_tracked_as": bundle.provenance.get("tracked_as"),
     }
-    tracker.used(folder, _artifact(bundle.name), lineage)
-    return lineage
+
+
+def mark_used(tracker: Tracker, policy: str) -> None:
+    """Tell the tracker that this run evaluates a bundle; arguments and errors as in `lineage_of`."""
+    lineage = lineage_of(policy)
+    tracker.used(policy_folder(policy), _artifact(lineage["bundle"]), lineage)
 
 
 def _artifact(name: str) -> str:

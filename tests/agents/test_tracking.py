@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from agents.config import TrackingSettings
-from agents.lineage import bundle_fingerprint, log_trained, mark_used
+from agents.lineage import bundle_fingerprint, lineage_of, log_trained, mark_used
 from agents.run_dir import RunDir, plain
 from agents.schema import ConfigError
 from agents.tracking import tracking
@@ -67,7 +67,8 @@ def train_and_evaluate(folder: Path, kind: str) -> tuple[Path, dict[str, str], d
         saved = replace(bundle(), provenance=made).save(folder / "train" / "bundle")
         log_trained(tracker, saved, "mine", made)
     with tracking(TrackingSettings(kind), folder / "evaluate", {}, "evaluate") as tracker:
-        return saved, made["tracked_as"], mark_used(tracker, str(folder / "train"))  # type: ignore[return-value]
+        mark_used(tracker, str(folder / "train"))
+    return saved, made["tracked_as"], lineage_of(str(saved))  # type: ignore[return-value]
 
 
 def test_wandb_keeps_figures_and_tables_whole(tmp_path: Path) -> None:
