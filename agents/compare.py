@@ -10,18 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from agents.build import compare_scenarios, contenders_from
+from agents.compare_report import publish, write_comparison
 from agents.config import CompareConfig
 from agents.evaluate import Outcome, differences, evaluate, run_entries
+from agents.lineage import lineage_of
 from agents.run_dir import RunDir, plain
 from agents.schema import ConfigError
+from agents.showcase import choose_showcase
 from agents.tracking import tracking
 from andes_engine.contender import Contender
 from andes_engine.records import RunRecord
 from andes_engine.report.differences import Difference, difference_grid
-from andes_engine.report.figures import qoe_against_load, save, ttft_distribution
 from andes_engine.report.grid import Grid
-from andes_engine.report.html import ReportFigure, write_report
+from andes_engine.report.html import ReportFigure
 from andes_engine.report.provenance import provenance
+from andes_engine.report.shown_run import ShownRun
 from andes_engine.report.tables import compare as summaries
 from andes_engine.report.tables import comparison_grid
 
@@ -55,17 +58,21 @@ def compare(config: CompareConfig) -> CompareResult:
         title = f"Paired differences: {traffic} at loads {', '.join(f'{load:g}' for load in config.loads)}, {config.engine.name}"
         grids = (*_tables(outcomes), difference_grid(found, title))
         run.write_results({"runs": run_entries(outcomes), "differences": found})
-        figures = _figures(run, outcomes)
-        report = write_report(
-            run.path / "report.html",
+        runs = _shown(outcomes)
+        candidate = contenders[-1].label if config.policy or not found else found[0].candidate
+        origin = provenance([outcome.record for outcome in outcomes], plain(config))
+        if config.policy:
+            origin["policy"] = {key: str(value) for key, value in lineage_of(config.policy).items()}
+        report, figures = write_comparison(
+            run.path,
             "Schedulers compared",
             sentences(found, config.metrics[0]),
             grids,
-            figures,
-            provenance([outcome.record for outcome in outcomes], plain(config)),
+            runs,
+            choose_showcase(runs, {"": config.engine}, contenders, candidate, references[0]),
+            origin,
         )
-        for grid in grids:
-            tracker.table(grid.title, grid)
+        publish(tracker, grids, figures, config.policy)
     return CompareResult(run.path, report, grids, found, figures)
 
 
@@ -100,18 +107,13 @@ def _by_stratum(outcomes: Sequence[Outcome]) -> dict[str, list[RunRecord]]:
     return by_stratum
 
 
-def _figures(run: RunDir, outcomes: Sequence[Outcome]) -> tuple[ReportFigure, ...]:
-    records = [outcome.record for outcome in outcomes]
-    figures = [
-        ReportFigure(ttft_distribution(records), "Time to first token", "All workloads pooled; further left is sooner.")
-    ]
-    by_load = {float(np.median([run.workload.rate for run in runs])): runs for runs in _by_stratum(outcomes).values()}
-    if len(by_load) > 1:
-        caption = "Median over workloads; the band is their range."
-        figures.insert(0, ReportFigure(qoe_against_load(by_load), "QoE against load", caption))
-    for entry in figures:
-        save(entry.figure, run.path / "figures" / entry.title.lower().replace(" ", "_"))
-    return tuple(figures)
+def _shown(outcomes: Sequence[Outcome]) -> list[ShownRun]:
+    """Runs as the report takes them: one setting, at the median rate of each load."""
+    rates = {
+        stratum: float(np.median([run.workload.rate for run in runs]))
+        for stratum, runs in _by_stratum(outcomes).items()
+    }
+    return [ShownRun("", rates[outcome.stratum], outcome.record) for outcome in outcomes]
 
 
 def sentences(found: Sequence[Difference], metric: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.compare import CompareResult, sentences
+from agents.compare_report import file_stem
 from agents.run_dir import plain
 from agents.train import TrainResult
 from andes_engine.records import RunRecord
@@ -39,7 +40,7 @@ def write_demo_report(
         said += [f"Simulated, {traffic}: {sentence}" for sentence in sentences(mine, "qoe_mean")]
     figures = [*(live_figures(live) if live else []), *compared[0].figures, _curve(trained)]
     for entry in figures:
-        save(entry.figure, folder / "figures" / entry.title.lower().replace(" ", "_"))
+        save(entry.figure, folder / "figures" / file_stem(entry.title))
     records = [*live.live, *live.simulated] if live else []
     page = provenance(records, plain(config))
     return write_report(folder / "report.html", "andes-rl demo", said, grids, figures, page)

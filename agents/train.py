@@ -169,6 +169,7 @@ class Training:
     def _provenance(self) -> dict[str, Any]:
         return {
             "run": self.run_dir.path.name,
+            "tracked_as": self.tracker.identity,
             "seed": self.config.seed,
             **made_with(),
             "steps": self.model.num_timesteps,
@@ -188,12 +189,15 @@ class Training:
             shutil.copytree(earlier.path / "checkpoints" / "best", self.run_dir.path / "checkpoints" / "best")
 
     def _publish(self, result: TrainResult) -> None:
+        from agents.lineage import log_trained
         from andes_engine.report.figures import learning_curve, save
 
         self.run_dir.write_results({**plain(result), "curve": self.curve})
         steps, qoe = [point.steps for point in self.curve], [point.qoe for point in self.curve]
-        save(learning_curve(steps, qoe, result.references, self.config.name), self.run_dir.path / "learning_curve")
-        self.tracker.artifact(result.bundle, f"{self.config.name}-bundle", self._provenance())
+        figure = learning_curve(steps, qoe, result.references, self.config.name)
+        save(figure, self.run_dir.path / "learning_curve")
+        self.tracker.figure("learning curve", figure)
+        log_trained(self.tracker, result.bundle, self.config.name, self._provenance())
 
 
 def _judged_on(config: Mapping[str, Any]) -> list[Any]:

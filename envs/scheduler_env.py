@@ -14,9 +14,9 @@ from envs.config import EnvConfig
 from envs.engine import EnvEngine
 from envs.episodes import Episode, EpisodeSampler
 from envs.manual import manual
-from envs.rendering import draw, tell
 from envs.reward import TERMS, weighted
 from envs.spaces import action_space, observation_space
+from envs.trail import Trail
 
 
 class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -41,6 +41,7 @@ class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._preemptions = 0
         self._terms = dict.fromkeys(TERMS, 0.0)
         self._reference_potential = 0.0
+        self._trail = Trail()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -63,6 +64,8 @@ class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._preemptions = 0
         self._terms = dict.fromkeys(self._terms, 0.0)
         self._observation = self._engine.observe()
+        self._trail = Trail()
+        self._note(np.zeros(self.config.action.size))
         return self._observation.copy(), {
             "load": self._episode.load,
             "requests": len(self._episode.workload),
@@ -83,6 +86,7 @@ class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         if terminated or truncated:
             info |= self._outcome()
         self._observation = self._engine.observe()
+        self._note(action)
         return self._observation.copy(), reward, terminated, truncated, info
 
     def _reward(self) -> float:
@@ -119,12 +123,21 @@ class SchedulerEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             "record": record,
         }
 
+    def _note(self, action: NDArray[np.floating]) -> None:
+        if self.render_mode is not None:
+            knobs = self.config.action.knob_vector(action)
+            self._trail.note(self._engine.now_s, self._observation, self._engine.preemptions(), knobs, action)
+
     def render(self) -> Any:
-        """Text (`ansi`) or picture (`rgb_array`) of the engine now."""
+        """The episode so far as text (`ansi`) or picture (`rgb_array`): chosen requests' tokens, memory, queue, knobs."""
         if self.render_mode is None or self._episode is None:
             return None
-        show = tell if self.render_mode == "ansi" else draw
-        return show(self._engine.now_s, self._engine.record(), self._observation)
+        from envs.rendering import draw, tell  # with matplotlib, which training does not need
+
+        now_s, record, action = self._engine.now_s, self._engine.record(), self.config.action
+        if self.render_mode == "ansi":
+            return tell(now_s, record, self._observation, self._trail, action)
+        return draw(now_s, record, self._trail, action)
 
     def close(self) -> None:
         """Free the engine."""

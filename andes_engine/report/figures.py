@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from andes_engine.metrics import summarize
 from andes_engine.records import RunRecord
-from andes_engine.report.style import GREY, WIDTH_IN, house_style, style_of
+from andes_engine.report.legend import legend_of
+from andes_engine.report.style import GREY, WIDTH_IN, SchedulerStyle, house_style, styles_for
 from andes_engine.report.svg import svg_text
 
 CURVE_POINTS = 240
 """Points of a distribution curve: more cannot be seen, and would only make the file larger."""
 
 
-def qoe_against_load(runs_by_load: Mapping[float, Iterable[RunRecord]]) -> Figure:
+def qoe_against_load(runs_by_load: Mapping[float, Iterable[RunRecord]], load_label: str = "load, requests/s") -> Figure:
     """Mean and 10th-percentile QoE against load, one line for each scheduler.
 
     Args:
         runs_by_load: Runs by nominal load, requests/s. Several runs of a scheduler at a load give the median as the line
             and the full range as the band.
+        load_label: What the load is, with its unit.
     """
     runs = {load: list(records) for load, records in sorted(runs_by_load.items())}
-    names = schedulers_of(run for records in runs.values() for run in records)
+    looks = styles_for(schedulers_of(run for records in runs.values() for run in records))
     with house_style():
         figure = Figure(figsize=(WIDTH_IN, 3.5), layout="constrained")
         for axes, key, title in zip(
             figure.subplots(1, 2, sharey=True), ("qoe_mean", "qoe_p10"), ("Mean", "Worst tenth (p10)"), strict=True
         ):
-            for name in names:
-                _draw_band(axes, name, *_by_load(runs, name, key))
-            axes.set(title=title, xlabel="load, requests/s", ylim=(-0.02, 1.03))
+            draw_load_curves(axes, runs, looks, key)
+            axes.set(title=title, xlabel=load_label, ylim=(-0.02, 1.03))
         figure.axes[0].set_ylabel("QoE")
         _note_unfinished(figure.axes[0], sum(int((~run.finished).sum()) for each in runs.values() for run in each))
-        _legend(figure, names)
+        legend_of(figure, looks)
     return figure
+
+
+def draw_load_curves(
+    axes: Axes, runs: Mapping[float, Sequence[RunRecord]], looks: Mapping[str, SchedulerStyle], key: str
+) -> None:
+    """One metric against load in one panel: a line for each scheduler that ran there."""
+    for name, look in looks.items():
+        if any(run.scheduler == name for records in runs.values() for run in records):
+            _draw_band(axes, look, *_by_load(runs, name, key))
 
 
 def ttft_distribution(records: Sequence[RunRecord]) -> Figure:
@@ -48,18 +58,34 @@ def ttft_distribution(records: Sequence[RunRecord]) -> Figure:
 
     Requests that never got a token count in the denominator, so such a curve stays below 1.
     """
-    names = schedulers_of(records)
+    looks = styles_for(schedulers_of(records))
     with house_style():
         figure = Figure(figsize=(WIDTH_IN, 3.5), layout="constrained")
         axes = figure.subplots()
-        for name in names:
-            ttft_s = np.concatenate([run.ttft_s for run in records if run.scheduler == name])
-            axes.plot(*_distribution(ttft_s), color=style_of(name).color, linestyle=style_of(name).dash)
+        for name, look in looks.items():
+            times, shares = _distribution(_pooled(records, name, "ttft_s"))
+            axes.plot(np.maximum(times, 1e-3), shares, color=look.color, linestyle=look.dash)
         expected_s = float(np.median(np.concatenate([run.workload.ttft_s for run in records])))
         _mark_expectation(axes, expected_s)
         axes.set(xscale="log", xlabel="time to first token, s", ylabel="share of requests", ylim=(0, 1.02))
         axes.xaxis.set_major_formatter("{x:g}")
-        _legend(figure, names, plain=names)
+        legend_of(figure, looks, plain=looks)
+    return figure
+
+
+def qoe_distribution(records: Sequence[RunRecord]) -> Figure:
+    """Share of requests whose QoE is at most a value; runs of one scheduler are pooled, unfinished requests at their bound."""
+    looks = styles_for(schedulers_of(records))
+    with house_style():
+        figure = Figure(figsize=(WIDTH_IN, 3.5), layout="constrained")
+        axes = figure.subplots()
+        for name, look in looks.items():
+            qoe, shares = _distribution(_pooled(records, name, "qoe"))
+            edges = np.concatenate([[0.0], qoe, [1.0]]), np.concatenate([[0.0], shares, [1.0]])
+            axes.plot(*edges, color=look.color, linestyle=look.dash, drawstyle="steps-post")
+        axes.set(xlabel="QoE of a request, 0 to 1", ylabel="share of requests", xlim=(0, 1.01), ylim=(0, 1.02))
+        _note_unfinished(axes, sum(int((~run.finished).sum()) for run in records))
+        legend_of(figure, looks, plain=looks)
     return figure
 
 
@@ -78,12 +104,13 @@ def learning_curve(
     with house_style():
         figure = Figure(figsize=(WIDTH_IN, 3.3), layout="constrained")
         axes = figure.subplots()
-        _draw_band(axes, name, np.asarray(steps, dtype=np.float64), values)
+        looks = styles_for([name, *(references or {})])
+        _draw_band(axes, looks[name], np.asarray(steps, dtype=np.float64), values)
         for other, level in (references or {}).items():
-            axes.axhline(level, color=style_of(other).color, linestyle=style_of(other).dash, linewidth=1.5)
+            axes.axhline(level, color=looks[other].color, linestyle=looks[other].dash, linewidth=1.5)
         axes.set(xlabel="training steps", ylabel="evaluation QoE, mean")
         axes.xaxis.set_major_formatter(_thousands)
-        _legend(figure, [name, *(references or {})], plain=list(references or {}))
+        legend_of(figure, looks, plain=references or {})
     return figure
 
 
@@ -92,9 +119,16 @@ def save(figure: Figure, stem: str | Path) -> tuple[Path, Path]:
     svg, png = (Path(f"{stem}.{ending}") for ending in ("svg", "png"))
     svg.parent.mkdir(parents=True, exist_ok=True)
     svg.write_text(svg_text(figure), encoding="utf-8")
-    with house_style():
-        figure.savefig(png, dpi=160, metadata={"Software": None})
+    png.write_bytes(png_bytes(figure))
     return svg, png
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """A figure as a PNG file."""
+    buffer = io.BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def schedulers_of(records: Iterable[RunRecord]) -> list[str]:
@@ -120,9 +154,8 @@ def _by_load(
     return np.array(list(mine)), np.array(columns).T
 
 
-def _draw_band(axes: Axes, name: str, x: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+def _draw_band(axes: Axes, look: SchedulerStyle, x: NDArray[np.float64], values: NDArray[np.float64]) -> None:
     """Median over rows as a line, their range as a band."""
-    look = style_of(name)
     axes.plot(x, np.nanmedian(values, axis=0), color=look.color, marker=look.marker, linestyle=look.dash, clip_on=False)
     if len(values) > 1:
         low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
@@ -135,7 +168,11 @@ def _distribution(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     places = (
         np.unique(np.linspace(0, max(len(seen) - 1, 0), CURVE_POINTS).astype(int)) if len(seen) else np.zeros(0, int)
     )
-    return np.maximum(seen[places], 1e-3), (places + 1) / len(values)
+    return seen[places], (places + 1) / len(values)
+
+
+def _pooled(records: Sequence[RunRecord], name: str, column: str) -> NDArray[np.float64]:
+    return np.concatenate([getattr(run, column) for run in records if run.scheduler == name])
 
 
 def _note_unfinished(axes: Axes, requests: int) -> None:
@@ -151,16 +188,6 @@ def _mark_expectation(axes: Axes, ttft_s: float) -> None:
     axes.annotate(
         text, where, (0, 4), axes.get_xaxis_transform(), textcoords="offset points", color=GREY, fontsize=9, ha="center"
     )
-
-
-def _legend(figure: Figure, names: Sequence[str], plain: Sequence[str] = ()) -> None:
-    """One row of names above the panels, from the fixed looks; `plain` ones are drawn without markers."""
-    handles = []
-    for name in names:
-        look = style_of(name)
-        marker = "" if name in plain else look.marker
-        handles.append(Line2D([], [], color=look.color, linestyle=look.dash, marker=marker, label=name))
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handlelength=2.4, columnspacing=1.6)
 
 
 def _thousands(value: float, _position: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
@@ -24,6 +24,7 @@ class SchedulerStyle(NamedTuple):
 
 STYLES: dict[str, SchedulerStyle] = {
     "fcfs": SchedulerStyle("#5f6368", "s", "--"),
+    "fcfs_reserve": SchedulerStyle("#9aa0a6", "d", ":"),
     "andes": SchedulerStyle("#0072b2", "o", "-"),
     "tuned_andes": SchedulerStyle("#56b4e9", "D", "-"),
     "learned": SchedulerStyle("#d55e00", "^", "-"),
@@ -80,3 +81,12 @@ def style_of(scheduler: str) -> SchedulerStyle:
     name = scheduler.lower().replace("-", "_").replace(" ", "_")
     family = max((known for known in STYLES if name.startswith(known)), key=len, default="")
     return STYLES[family] if family else SPARE[crc32(name.encode()) % len(SPARE)]
+
+
+def styles_for(names: Sequence[str]) -> dict[str, SchedulerStyle]:
+    """Looks of schedulers that stand in one figure: `style_of`, except that none looks like one before it while looks last."""
+    looks: dict[str, SchedulerStyle] = {}
+    for name in names:
+        free = [look for look in (style_of(name), *SPARE, *STYLES.values()) if look not in looks.values()]
+        looks.setdefault(name, free[0] if free else style_of(name))
+    return looks

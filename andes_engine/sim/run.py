@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,9 @@ from andes_engine.records import RunRecord
 from andes_engine.sim.simulator import DRAIN, Simulator
 from andes_engine.workload import Workload
 
+Advance = Callable[[Simulator, float], None]
+"""Runs a simulator until a time, as `Simulator.advance` does."""
+
 
 def run_simulated(
     engine: EngineConfig,
@@ -20,8 +24,11 @@ def run_simulated(
     contender: Contender,
     token_log: bool = False,
     until_s: float = DRAIN,
+    advance: Advance = Simulator.advance,
 ) -> RunRecord:
     """Run a workload, drained unless `until_s` is given; a bundle sets the knobs at its decision interval.
+
+    `advance` may look at the simulator on the way (`sampled.Sampler`).
 
     The record of a contender that is told true output lengths says so: in its name, and as `notes["clairvoyant"]`.
 
@@ -34,17 +41,17 @@ def run_simulated(
     lengths = contender.lengths, contender.length_sigma
     simulator.reset(0, workload, contender.scheduler, contender.start_knobs, *lengths)
     if contender.bundle is None:
-        simulator.advance(until_s)
+        advance(simulator, until_s)
     else:
-        _run_policy(simulator, contender.bundle, until_s)
+        _run_policy(simulator, contender.bundle, until_s, advance)
     record = simulator.record(0, contender.label)
     return replace(record, notes={**record.notes, "clairvoyant": 1.0}) if contender.clairvoyant else record
 
 
-def _run_policy(simulator: Simulator, bundle: Bundle, until_s: float) -> None:
+def _run_policy(simulator: Simulator, bundle: Bundle, until_s: float, advance: Advance) -> None:
     decision_s = 0.0
     while not simulator.drained(0) and decision_s < until_s:
         observation = simulator.observations()[0]
         simulator.set_knobs(0, bundle.action.knob_vector(np.asarray(bundle.act(observation))))
         decision_s += bundle.decision_interval_s
-        simulator.advance(min(decision_s, until_s))
+        advance(simulator, min(decision_s, until_s))

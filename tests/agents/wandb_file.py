@@ -44,6 +44,18 @@ def artifacts(run_dir: Path) -> list[Any]:
     return logged + [record.artifact for record, _ in kinds if record.WhichOneof("record_type") == "artifact"]
 
 
+def updates(run_dir: Path) -> dict[str, Any]:
+    """What was added to the configuration while the run went on."""
+    added = [record.config for record in records(run_dir) if record.WhichOneof("record_type") == "config"]
+    return {_key(item): json.loads(item.value_json) for config in added for item in config.update}
+
+
+def media(run_dir: Path, path: str) -> bytes:
+    """A file that a logged value names by its path."""
+    (file,) = run_dir.glob(f"wandb/offline-run-*/files/{path}")
+    return file.read_bytes()
+
+
 def _key(item: Any) -> str:
     return item.key or "/".join(item.nested_key)
 

@@ -12,7 +12,9 @@ from gymnasium.utils.env_checker import check_env
 import envs
 from andes_engine.action import ActionSpec
 from andes_engine.errors import AndesError, CapacityError
+from andes_engine.knobs import KNOB_NAMES
 from andes_engine.observation import FEATURES
+from andes_engine.sim import state as st
 from andes_engine.workload.spec import workload_spec
 from envs import EnvConfig, RewardConfig, SchedulerEnv, SimVectorEnv
 from tests.builders import make_engine, make_workload
@@ -158,16 +160,64 @@ def test_manual_page_lists_every_feature_and_knob() -> None:
         assert f"## {heading}" in page
 
 
-def test_renders_text_and_picture() -> None:
-    env = envs.make_sim(CONFIG, "ansi")
+def played(mode: str | None, steps: int) -> SchedulerEnv:
+    env = envs.make_sim(EnvConfig(**{**{f: getattr(CONFIG, f) for f in CONFIG.__slots__}, "load": (2.5, 2.5)}), mode)
     env.reset(seed=0)
-    env.step(np.zeros(env.action_space.shape, np.float32))
-    assert "best-case QoE" in env.render()
-    picture = envs.make_sim(CONFIG, "rgb_array")
-    picture.reset(seed=0)
-    assert picture.render().shape == (240, 640, 3)
+    env.action_space.seed(0)
+    for _ in range(steps):
+        env.step(env.action_space.sample())
+    return env
+
+
+def test_text_says_what_the_engine_has() -> None:
+    env = played("ansi", 8)
+    text = env.render()
+    record = env._engine.record()
+    head, _, knobs, *requests = text.splitlines()
+    assert f"finished {record.finished.sum()}/{len(record.workload)}" in head
+    assert f"best-case QoE {record.qoe.mean():.3f}" in head
+    assert f"preemptions {env._engine.preemptions()}" in head and env._engine.preemptions() > 0
+    queued = int(env._engine._simulator.engines.registers[0, st.R_WAITING])  # type: ignore[attr-defined]
+    assert f"waiting {queued}  " in head
+    in_force = env._engine._simulator.engines.knobs[0]  # type: ignore[attr-defined]
+    assert f"horizon_s {in_force[KNOB_NAMES.index('horizon_s')]:.4g}" in knobs
+    shown = [int(line.split()[1]) for line in requests]
+    arrived = np.flatnonzero(record.workload.arrival_s <= env._engine.now_s)
+    assert record.qoe[shown[0]] == record.qoe[arrived].min() and record.qoe[shown[-1]] == record.qoe[arrived].max()
+    for line, request in zip(requests, shown, strict=True):
+        assert f"delivered {record.emitted_tokens[request]} " in line
+
+
+def test_picture_shows_the_episode_so_far() -> None:
+    env = envs.make_sim(CONFIG, "rgb_array")
+    assert env.render() is None
+    env.reset(seed=0)
+    first = env.render()
+    frames = [played("rgb_array", steps).render() for steps in (1, 8)]
+    for frame in (first, *frames):
+        assert frame.shape == (440, 1040, 3) and frame.dtype == np.uint8
+    assert not np.array_equal(*frames)
+    assert played(None, 2).render() is None
     with pytest.raises(ValueError, match="ansi"):
         envs.make_sim(CONFIG, "human")
+
+
+def test_looking_changes_nothing() -> None:
+    def rewards(mode: str | None) -> list[float]:
+        env = played(mode, 2)
+        found = []
+        for _ in range(6):
+            env.render()
+            found.append(env.step(np.zeros(env.action_space.shape, np.float32))[1])
+        return found
+
+    assert rewards(None) == rewards("ansi") == rewards("rgb_array")
+
+
+def test_the_batched_env_says_that_it_does_not_render() -> None:
+    assert SimVectorEnv.metadata["render_modes"] == []
+    with pytest.raises(ValueError, match="render_mode None"):
+        SimVectorEnv(CONFIG, 2, render_mode="rgb_array")
 
 
 def test_configuration_errors() -> None:
