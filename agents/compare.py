@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from agents.build import compare_scenarios, contenders_from
+from agents.build import contenders_from
+from agents.compare_figures import comparison_figures
 from agents.config import CompareConfig
-from agents.evaluate import Outcome, differences, evaluate, run_entries
+from agents.evaluate import Outcome, differences, run_entries
+from agents.row_store import RowStore
 from agents.run_dir import RunDir, plain
+from agents.run_suite import make_runs
 from agents.schema import ConfigError
+from agents.suite_file import suite_of
 from agents.tracking import tracking
 from andes_engine.contender import Contender
-from andes_engine.records import RunRecord
 from andes_engine.report.differences import Difference, difference_grid
-from andes_engine.report.figures import qoe_against_load, save, ttft_distribution
+from andes_engine.report.figures import save
 from andes_engine.report.grid import Grid
 from andes_engine.report.html import ReportFigure, write_report
 from andes_engine.report.provenance import provenance
@@ -38,35 +40,56 @@ class CompareResult:
 
 
 def compare(config: CompareConfig) -> CompareResult:
-    """Run every contender through every workload and write what came out.
+    """Run every contender through every workload and write what came out; goes on where an earlier start was stopped.
 
     Raises:
         AndesError: If the configuration cannot work; nothing has run then.
+        RunFailedError: If a run fails; the finished ones are kept.
     """
     contenders = contenders_of(config)
-    scenarios = compare_scenarios(config)
-    run = RunDir.create(config.run_dir, plain(config), config.seed)
-    with tracking(config.tracking, run.path, plain(config), run.path.name) as tracker:
-        outcomes = evaluate(config.engine, scenarios, contenders, config.workers, progress=True)
-        labels = {entry.name: entry.label for entry in contenders}
-        references = [labels[name] for name in config.references]
-        found = tuple(differences(outcomes, references, config.metrics, config.seed))
-        traffic = Path(config.trace).stem if config.trace else config.workload.name
-        title = f"Paired differences: {traffic} at loads {', '.join(f'{load:g}' for load in config.loads)}, {config.engine.name}"
-        grids = (*_tables(outcomes), difference_grid(found, title))
-        run.write_results({"runs": run_entries(outcomes), "differences": found})
-        figures = _figures(run, outcomes)
-        report = write_report(
-            run.path / "report.html",
-            "Schedulers compared",
-            sentences(found, config.metrics[0]),
-            grids,
-            figures,
-            provenance([outcome.record for outcome in outcomes], plain(config)),
-        )
-        for grid in grids:
-            tracker.table(grid.title, grid)
+    suite = suite_of(config)
+    runs = suite.runs(contenders)
+    with RowStore(config.run_dir, suite, contenders, config.tokens) as store:
+        run = RunDir.create(config.run_dir, plain(config), config.seed, go_on=True)
+        with tracking(config.tracking, run.path, plain(config), run.path.name) as tracker:
+            outcomes = make_runs(store, runs, config.workers, progress=True)
+            result = _written(config, run, contenders, outcomes)
+            for grid in result.grids:
+                tracker.table(grid.title, grid)
+    return result
+
+
+def _written(
+    config: CompareConfig, run: RunDir, contenders: Sequence[Contender], outcomes: Sequence[Outcome]
+) -> CompareResult:
+    labels = {entry.name: entry.label for entry in contenders}
+    references = [labels[name] for name in config.references]
+    found = tuple(differences(outcomes, references, config.metrics, config.seed))
+    grids = (*_tables(outcomes), difference_grid(found, f"Paired differences: {_traffic(config)}"))
+    run.write_results({"runs": run_entries(outcomes), "differences": found})
+    figures = comparison_figures(outcomes)
+    for entry in figures:
+        save(entry.figure, run.path / "figures" / _file_name(entry.title))
+    report = write_report(
+        run.path / "report.html",
+        "Schedulers compared",
+        sentences(found, config.metrics[0]),
+        grids,
+        figures,
+        provenance([outcome.record for outcome in outcomes], plain(config)),
+    )
     return CompareResult(run.path, report, grids, found, figures)
+
+
+def _traffic(config: CompareConfig) -> str:
+    if config.suite is not None:
+        return f"suite {config.suite.name}"
+    traffic = Path(config.trace).stem if config.trace else config.workload.name
+    return f"{traffic} at loads {', '.join(f'{load:g}' for load in config.loads)}, {config.engine.name}"
+
+
+def _file_name(title: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "_", title.lower())
 
 
 def contenders_of(config: CompareConfig) -> list[Contender]:
@@ -86,32 +109,18 @@ def contenders_of(config: CompareConfig) -> list[Contender]:
 
 
 def _tables(outcomes: Sequence[Outcome]) -> list[Grid]:
-    by_stratum = _by_stratum(outcomes)
-    return [
-        comparison_grid(summaries({"": runs}), f"{runs[0].workload.name}, {stratum}, on {runs[0].engine}")
-        for stratum, runs in by_stratum.items()
-    ]
-
-
-def _by_stratum(outcomes: Sequence[Outcome]) -> dict[str, list[RunRecord]]:
-    by_stratum: dict[str, list[RunRecord]] = defaultdict(list)
+    by_stratum: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        by_stratum[outcome.stratum].append(outcome.record)
-    return by_stratum
-
-
-def _figures(run: RunDir, outcomes: Sequence[Outcome]) -> tuple[ReportFigure, ...]:
-    records = [outcome.record for outcome in outcomes]
-    figures = [
-        ReportFigure(ttft_distribution(records), "Time to first token", "All workloads pooled; further left is sooner.")
+        by_stratum[outcome.stratum].append(outcome)
+    return [
+        comparison_grid(summaries({"": [run.record for run in runs]}), _title(runs[0])) for runs in by_stratum.values()
     ]
-    by_load = {float(np.median([run.workload.rate for run in runs])): runs for runs in _by_stratum(outcomes).values()}
-    if len(by_load) > 1:
-        caption = "Median over workloads; the band is their range."
-        figures.insert(0, ReportFigure(qoe_against_load(by_load), "QoE against load", caption))
-    for entry in figures:
-        save(entry.figure, run.path / "figures" / entry.title.lower().replace(" ", "_"))
-    return tuple(figures)
+
+
+def _title(first: Outcome) -> str:
+    """A stratum's name; without settings it says neither traffic nor engine."""
+    run = first.record
+    return first.stratum if first.setting else f"{run.workload.name}, {first.stratum}, on {run.engine}"
 
 
 def sentences(found: Sequence[Difference], metric: str) -> list[str]:

@@ -1,0 +1,132 @@
+"""Runs in the simulator, side by side over the cores; each is handed over as soon as it is done."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import NamedTuple
+
+from andes_engine.contender import Contender
+from andes_engine.engine import EngineConfig
+from andes_engine.errors import AndesError
+from andes_engine.records import RunRecord
+from andes_engine.sim.run import run_simulated
+from andes_engine.workload import Workload
+
+
+class RunFailedError(AndesError):
+    """A run that failed, or a process that died with it."""
+
+
+class Job(NamedTuple):
+    """One run to make, and what messages call it."""
+
+    label: str
+    engine: EngineConfig
+    workload: Workload
+    contender: Contender
+
+
+class Done(NamedTuple):
+    """One run made: its place among those asked for, its record, and how long it took, s."""
+
+    place: int
+    record: RunRecord
+    wall_s: float
+
+
+def completed(jobs: Sequence[Job], workers: int = 1, tokens: bool = False) -> Iterator[Done]:
+    """Make runs, the longest first, and hand each over when it is done.
+
+    Args:
+        jobs: What to run.
+        workers: Processes; 1 stays in this one, 0 means one per core.
+        tokens: Whether records keep the time of every token.
+
+    Raises:
+        RunFailedError: If a run fails or its process dies; it names the run, and its cause is the error.
+    """
+    order = sorted(range(len(jobs)), key=lambda place: -_work(jobs[place].workload))
+    count = min(workers or available_cores(), len(jobs))
+    return _side_by_side(jobs, order, count, tokens) if count > 1 else _one_by_one(jobs, order, tokens)
+
+
+def _work(workload: Workload) -> int:
+    """Grows with the time a run takes."""
+    return int(workload.prompt_tokens.sum() + workload.output_tokens.sum())
+
+
+def _one_by_one(jobs: Sequence[Job], order: Sequence[int], tokens: bool) -> Iterator[Done]:
+    for place in order:
+        try:
+            done = Done(place, *_simulated(jobs[place], tokens))
+        except Exception as error:
+            raise _failed(jobs[place], error) from error
+        yield done
+
+
+def _side_by_side(jobs: Sequence[Job], order: Sequence[int], count: int, tokens: bool) -> Iterator[Done]:
+    """As many runs as workers are under way, so that a process that dies can only have been at one of these."""
+    left = iter(order)
+    # Spawned, not forked: a fork would copy the locks of whatever threads torch, numba or a tracker have running.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_leave_interrupts_to_parent) as pool:
+        under_way: dict[Future[tuple[RunRecord, float]], int] = {}
+
+        def start_more() -> None:
+            while len(under_way) < count and (place := next(left, None)) is not None:
+                under_way[pool.submit(_simulated, jobs[place], tokens)] = place
+
+        try:
+            start_more()
+            while under_way:
+                ready, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                places = {future: under_way[future] for future in ready}
+                results = {place: _result(future, jobs, under_way) for future, place in places.items()}
+                for future in ready:
+                    del under_way[future]
+                start_more()
+                yield from (Done(place, *result) for place, result in results.items())
+        except BrokenProcessPool as error:
+            raise _died(jobs, under_way.values()) from error
+
+
+def _result(
+    future: Future[tuple[RunRecord, float]], jobs: Sequence[Job], under_way: dict[Future[tuple[RunRecord, float]], int]
+) -> tuple[RunRecord, float]:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise
+    except Exception as error:
+        raise _failed(jobs[under_way[future]], error) from error
+
+
+def _failed(job: Job, error: Exception) -> RunFailedError:
+    kind = "" if isinstance(error, AndesError) else f"{type(error).__name__}: "
+    return RunFailedError(f"{job.label} failed: {kind}{error}")
+
+
+def _died(jobs: Sequence[Job], places: Iterable[int]) -> RunFailedError:
+    names = "; ".join(jobs[place].label for place in places)
+    return RunFailedError(f"a worker process died (killed, or out of memory) while it ran one of: {names}")
+
+
+def _simulated(job: Job, tokens: bool) -> tuple[RunRecord, float]:
+    started_s = time.perf_counter()
+    record = run_simulated(job.engine, job.workload, job.contender, token_log=tokens)
+    return record, time.perf_counter() - started_s
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
