@@ -71,45 +71,43 @@ def _one_by_one(jobs: Sequence[Job], order: Sequence[int], tokens: bool) -> Iter
 
 
 def _side_by_side(jobs: Sequence[Job], order: Sequence[int], count: int, tokens: bool) -> Iterator[Done]:
-    """As many runs as workers are under way, so that a process that dies can only have been at one of these."""
+    """As many runs as workers are under way, so that a process that dies was at one of these; after a failure no more start."""
     left = iter(order)
     # Spawned, not forked: a fork would copy the locks of whatever threads torch, numba or a tracker have running.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context, initializer=_leave_interrupts_to_parent) as pool:
         under_way: dict[Future[tuple[RunRecord, float]], int] = {}
 
-        def start_more() -> None:
+        def start_more() -> RunFailedError | None:
             while len(under_way) < count and (place := next(left, None)) is not None:
-                under_way[pool.submit(_simulated, jobs[place], tokens)] = place
+                try:
+                    under_way[pool.submit(_simulated, jobs[place], tokens)] = place
+                except BrokenProcessPool:
+                    return _died(jobs, [*under_way.values(), place])
+            return None
 
-        try:
-            start_more()
-            while under_way:
-                ready, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                places = {future: under_way[future] for future in ready}
-                results = {place: _result(future, jobs, under_way) for future, place in places.items()}
-                for future in ready:
-                    del under_way[future]
-                start_more()
-                yield from (Done(place, *result) for place, result in results.items())
-        except BrokenProcessPool as error:
-            raise _died(jobs, under_way.values()) from error
-
-
-def _result(
-    future: Future[tuple[RunRecord, float]], jobs: Sequence[Job], under_way: dict[Future[tuple[RunRecord, float]], int]
-) -> tuple[RunRecord, float]:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise
-    except Exception as error:
-        raise _failed(jobs[under_way[future]], error) from error
+        failure = start_more()
+        while under_way:
+            ready, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            busy = sorted(under_way.values())
+            finished = [(under_way.pop(future), future) for future in ready]
+            if failure is None and not any(future.exception() for future in ready):
+                failure = start_more()
+            for place, future in finished:
+                error = future.exception()
+                if error is None:
+                    yield Done(place, *future.result())
+                elif failure is None:
+                    failure = _died(jobs, busy) if isinstance(error, BrokenProcessPool) else _failed(jobs[place], error)
+    if failure is not None:
+        raise failure
 
 
-def _failed(job: Job, error: Exception) -> RunFailedError:
+def _failed(job: Job, error: BaseException) -> RunFailedError:
     kind = "" if isinstance(error, AndesError) else f"{type(error).__name__}: "
-    return RunFailedError(f"{job.label} failed: {kind}{error}")
+    failure = RunFailedError(f"{job.label} failed: {kind}{error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _died(jobs: Sequence[Job], places: Iterable[int]) -> RunFailedError:

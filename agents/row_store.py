@@ -176,7 +176,9 @@ def first_difference(before: Any, now: Any, where: str = "") -> str:
     """The first value that differs between two plain mappings, as `path was X, is Y`; empty if none does."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in [*before, *(key for key in now if key not in before)]:
-            found = first_difference(before.get(key), now.get(key), f"{where}.{key}" if where else str(key))
+            found = first_difference(
+                before.get(key), now.get(key), ".".join(part for part in (where, str(key)) if part)
+            )
             if found:
                 return found
         return ""

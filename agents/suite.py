@@ -80,7 +80,7 @@ class Run(NamedTuple):
     @property
     def job(self) -> Job:
         """The run for a worker."""
-        label = f"'{self.contender.name}' in '{self.stratum}', seed {self.scenario.seed},"
+        label = f"'{self.contender.name}' in '{self.stratum}' (seed {self.scenario.seed})"
         return Job(label, self.setting.engine, self.scenario.workload, self.contender)
 
 

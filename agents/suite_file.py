@@ -51,8 +51,9 @@ def _settings(config: CompareConfig, name: str, grid: GridSettings) -> Iterator[
         engines, _workloads(config, grid.workloads, where), _varied(grid.vary, where)
     ):
         traffic = _changed(workload, labels, where)
-        loads = _loads(config.loads if grid.loads is None else grid.loads, traffic, where)
-        if not loads:  # only `recorded`, of a file without times
+        asked = config.loads if grid.loads is None else grid.loads
+        loads = _loads(asked, traffic, where)
+        if asked and not loads:  # only `recorded`, of a file without times
             continue
         yield Setting(
             f"{engine.name}, {traffic.name}",

@@ -17,8 +17,8 @@ class GridSettings:
     Args:
         engines: Names of `conf/engine`, or a mapping of new names to what differs, such as `{engine: NAME, kv_blocks: 27875}`.
             Left out: the engine of the comparison.
-        workloads: Names of `conf/workload`, or a mapping of new names to what differs, such as `{workload: NAME, lengths: arxiv}`.
-            Left out: the workload of the comparison.
+        workloads: Names of `conf/workload`, or a mapping of new names to what differs: `{workload: NAME, lengths: arxiv}`.
+            Left out: that of the comparison.
         vary: Further axes: for a setting of the workload its values, as a list or by label.
         loads: Shares of what FCFS saturates at; `recorded` for a trace at its own rate. Left out: those of the comparison.
         seeds: Workloads at each load. Left out: those of the comparison.
