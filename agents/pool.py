@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -75,7 +76,7 @@ def _side_by_side(jobs: Sequence[Job], order: Sequence[int], count: int, tokens:
     left = iter(order)
     # Spawned, not forked: a fork would copy the locks of whatever threads torch, numba or a tracker have running.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_leave_interrupts_to_parent) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_belong_to_parent) as pool:
         under_way: dict[Future[tuple[RunRecord, float]], int] = {}
 
         def start_more() -> RunFailedError | None:
@@ -121,8 +122,17 @@ def _simulated(job: Job, tokens: bool) -> tuple[RunRecord, float]:
     return record, time.perf_counter() - started_s
 
 
-def _leave_interrupts_to_parent() -> None:
+def _belong_to_parent() -> None:
+    """Interrupts are the parent's to handle, and a worker ends when its parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def available_cores() -> int:
