@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from numpy.random import SeedSequence
 
-from agents.config import CompareConfig, SchedulerSettings, TrainConfig, WorkloadSettings
+from agents.config import SchedulerSettings, TrainConfig, WorkloadSettings
 from agents.export import policy_folder
 from agents.schema import ConfigError
 from andes_engine.action import ActionSpec
@@ -31,10 +30,12 @@ _SPEC_PARTS = tuple(WorkloadSpec.__dataclass_fields__.keys() & WorkloadSettings.
 
 
 class Scenario(NamedTuple):
-    """One workload of a comparison, and the label of the load it belongs to."""
+    """One workload of a comparison: the label of the load it belongs to, the load (None for a trace's own rate), which seed."""
 
     stratum: str
     workload: Workload
+    load: float | None = None
+    seed: int = 0
 
 
 def env_config(config: TrainConfig) -> EnvConfig:
@@ -68,27 +69,50 @@ def spec_of(settings: WorkloadSettings) -> WorkloadSpec:
 def validation_scenarios(config: TrainConfig) -> list[Scenario]:
     """The workloads that choose between checkpoints: fixed, every kind of traffic of the training, on its first engine."""
     settings = config.train
+    seeds = seed_range(settings.eval_seeds)
     return [
-        Scenario(f"{traffic.name}, {stratum}", workload)
+        scenario._replace(stratum=f"{traffic.name}, {scenario.stratum}")
         for traffic in (config.workload, *config.more_workloads.values())
-        for stratum, workload in _drawn(config.engine, traffic, settings.eval_loads, settings.eval_seeds, "validation")
+        for scenario in _drawn(config.engine, traffic, settings.eval_loads, seeds, "validation", config.engine)
     ]
-
-
-def compare_scenarios(config: CompareConfig) -> list[Scenario]:
-    """The workloads of a comparison: a replayed trace, or drawn traffic at each load."""
-    settings = replace(config.workload, trace=config.trace) if config.trace else config.workload
-    return _scenarios(config.engine, settings, config.loads, config.seeds, config.split)
 
 
 def held_out(engine: EngineConfig, settings: WorkloadSettings, load: float, count: int) -> list[Workload]:
     """Workloads of the held-out split at one load: a replayed trace (stretched if it is to be rescaled), or drawn traffic."""
-    return [scenario.workload for scenario in _scenarios(engine, settings, (load,), count, "held_out")]
+    drawn = scenarios(engine, settings, (load,), seed_range(count), "held_out", engine)
+    return [scenario.workload for scenario in drawn]
+
+
+def scenarios(
+    engine: EngineConfig,
+    settings: WorkloadSettings,
+    loads: Sequence[float | None],
+    seeds: Iterable[int],
+    split: str,
+    load_engine: EngineConfig,
+) -> Iterator[Scenario]:
+    """A replayed trace, or drawn traffic, at each load and with each seed; one of them is the same whatever the others are.
+
+    Args:
+        engine: Engine that must hold the requests.
+        settings: Traffic.
+        loads: Shares of what FCFS saturates at on `load_engine`; None for a trace at its own rate.
+        seeds: Which workloads of the split, from 0.
+        split: One of `SPLITS`.
+        load_engine: Engine whose saturation is load 1.
+    """
+    make = _replayed if is_replayed(settings) else _drawn
+    return make(engine, settings, loads, seeds, split, load_engine)
+
+
+def is_replayed(settings: WorkloadSettings) -> bool:
+    """Whether requests come when a trace says; a file of lengths has no times, traffic is drawn from it."""
+    return bool(settings.trace and has_times(settings.trace))
 
 
 def held_out_bursts(engine: EngineConfig, settings: WorkloadSettings, load: float, count: int) -> list[Workload]:
     """Workloads of the held-out split, drawn at one load, in shares of what FCFS saturates at."""
-    return [scenario.workload for scenario in _drawn(engine, settings, (load,), count, "held_out")]
+    return [scenario.workload for scenario in _drawn(engine, settings, (load,), seed_range(count), "held_out", engine)]
 
 
 def contenders_from(schedulers: Mapping[str, SchedulerSettings], policy: str | None) -> list[Contender]:
@@ -100,35 +124,44 @@ def contenders_from(schedulers: Mapping[str, SchedulerSettings], policy: str | N
     return contenders
 
 
-def _scenarios(
-    engine: EngineConfig, settings: WorkloadSettings, loads: tuple[float, ...], seeds: int, split: str
-) -> list[Scenario]:
-    make = _replayed if settings.trace and has_times(settings.trace) else _drawn
-    return list(make(engine, settings, loads, seeds, split))
-
-
 def _drawn(
-    engine: EngineConfig, settings: WorkloadSettings, loads: tuple[float, ...], seeds: int, split: str
+    engine: EngineConfig,
+    settings: WorkloadSettings,
+    loads: Sequence[float | None],
+    seeds: Iterable[int],
+    split: str,
+    load_engine: EngineConfig,
 ) -> Iterator[Scenario]:
     spec = spec_of(settings)
-    rate = saturation_rate(engine, spec)
+    rate = saturation_rate(load_engine, spec)
+    chosen = list(seeds)
     for load in loads:
-        for seed in _seeds(split, seeds):
-            yield Scenario(f"load {load:g}", _fitted(generate(spec, seed, load * rate), engine, settings))
+        if load is None:
+            raise ConfigError(
+                f"workload '{settings.name}' has no rate of its own, only a trace with times has; give loads"
+            )
+        for seed in chosen:
+            workload = _fitted(generate(spec, _entropy(split, seed), load * rate), engine, settings)
+            yield Scenario(f"load {load:g}", workload, load, seed)
 
 
 def _replayed(
-    engine: EngineConfig, settings: WorkloadSettings, loads: tuple[float, ...], seeds: int, split: str
+    engine: EngineConfig,
+    settings: WorkloadSettings,
+    loads: Sequence[float | None],
+    seeds: Iterable[int],
+    split: str,
+    load_engine: EngineConfig,
 ) -> Iterator[Scenario]:
     """The trace with readers drawn anew for each seed, at its own rate or stretched to each load."""
-    for seed in _seeds(split, seeds):
-        trace = _fitted(_recorded(settings, seed), engine, settings)
-        if not settings.rescale:
-            yield Scenario("as recorded", trace)
-            continue
-        rate = saturation_rate(engine, spec_of(settings))
+    rate = 0.0 if all(load is None for load in loads) else saturation_rate(load_engine, spec_of(settings))
+    for seed in seeds:
+        trace = _fitted(_recorded(settings, _entropy(split, seed)), engine, settings)
         for load in loads:
-            yield Scenario(f"load {load:g}", trace.at_rate(load * rate))
+            if load is None:
+                yield Scenario("as recorded", trace, None, seed)
+            else:
+                yield Scenario(f"load {load:g}", trace.at_rate(load * rate), load, seed)
 
 
 def _recorded(settings: WorkloadSettings, seed: int | SeedSequence) -> Workload:
@@ -172,9 +205,28 @@ def drops_long(settings: WorkloadSettings) -> bool:
     return settings.on_too_long == "drop"
 
 
-def _seeds(split: str, count: int) -> list[SeedSequence]:
-    if split not in SPLITS:
-        raise UnknownNameError("split", split, SPLITS)
+def seed_range(count: int) -> range:
+    """The first `count` seeds of a split.
+
+    Raises:
+        ConfigError: If there is none.
+    """
     if count < 1:
         raise ConfigError(f"asked for {count} workload seeds; need at least 1")
-    return SeedSequence(SPLITS[split]).spawn(count)
+    return range(count)
+
+
+def check_split(split: str) -> None:
+    """Refuse a split that does not exist.
+
+    Raises:
+        UnknownNameError: Naming those that do.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+
+
+def _entropy(split: str, seed: int) -> SeedSequence:
+    """Entropy of one workload of a split."""
+    check_split(split)
+    return SeedSequence(SPLITS[split], spawn_key=(seed,))

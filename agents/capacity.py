@@ -18,7 +18,7 @@ from agents.build import contenders_from, spec_of
 from agents.capacity_search import Curve, Point, Search, search_capacity
 from agents.capacity_traffic import CommonTraffic
 from agents.config import SchedulerSettings, WorkloadSettings
-from agents.evaluate import available_cores
+from agents.pool import available_cores
 from agents.run_dir import RunDir, plain
 from agents.schema import ConfigError
 from andes_engine.contender import Contender

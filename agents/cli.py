@@ -6,10 +6,13 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from andes_engine.report.grid import Grid
 
 EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
 
 WIDTH_OF_A_FILE = 140
 """Columns of a table that goes to a file or a pipe."""
@@ -66,6 +70,36 @@ def compose(name: str, *overrides: str) -> dict[str, Any]:
     with hydra.initialize_config_module("conf", version_base="1.3"):
         cfg = hydra.compose(name, with_own_schedulers(overrides))
     return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def group_names(group: str) -> list[str]:
+    """Names of the files of a group of `conf/` and of the user's `--config-dir`."""
+    with _hydra() as loader:
+        return loader.get_group_options(group)
+
+
+def group_settings(group: str, name: str, **known: Any) -> dict[str, Any]:
+    """The settings of one file of a group, with the files it builds on; inside a Hydra job too.
+
+    Args:
+        group: Folder of `conf/`.
+        name: The file.
+        known: Values of what it refers to by `${...}`.
+    """
+    with _hydra():
+        cfg = hydra.compose(f"{group}/{name}")
+    whole = OmegaConf.to_container(OmegaConf.merge(known, cfg), resolve=True)
+    return whole[group]  # type: ignore[index, call-overload, return-value]
+
+
+@contextmanager
+def _hydra() -> Iterator[ConfigLoader]:
+    """Hydra's search path: that of the job this runs in, or `conf/`."""
+    if GlobalHydra.instance().is_initialized():
+        yield GlobalHydra.instance().config_loader()
+        return
+    with hydra.initialize_config_module("conf", version_base="1.3"):
+        yield GlobalHydra.instance().config_loader()
 
 
 def with_own_schedulers(overrides: Iterable[str]) -> list[str]:

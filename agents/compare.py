@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from agents.build import compare_scenarios, contenders_from
+from agents.build import contenders_from
 from agents.compare_report import publish, write_comparison
 from agents.config import CompareConfig
-from agents.evaluate import Outcome, differences, evaluate, run_entries
+from agents.estimates import summary_grid
+from agents.evaluate import Outcome, differences, run_entries
 from agents.lineage import lineage_of
+from agents.row_store import RowStore
 from agents.run_dir import RunDir, plain
+from agents.run_suite import make_runs
 from agents.schema import ConfigError
 from agents.showcase import choose_showcase
+from agents.suite import Suite
+from agents.suite_file import suite_of
 from agents.tracking import tracking
 from andes_engine.contender import Contender
-from andes_engine.records import RunRecord
 from andes_engine.report.differences import Difference, difference_grid
 from andes_engine.report.grid import Grid
 from andes_engine.report.html import ReportFigure
@@ -41,39 +43,71 @@ class CompareResult:
 
 
 def compare(config: CompareConfig) -> CompareResult:
-    """Run every contender through every workload and write what came out.
+    """Run every contender through every workload and write what came out; goes on where an earlier start was stopped.
 
     Raises:
         AndesError: If the configuration cannot work; nothing has run then.
+        RunFailedError: If a run fails; the finished ones are kept.
     """
     contenders = contenders_of(config)
-    scenarios = compare_scenarios(config)
-    run = RunDir.create(config.run_dir, plain(config), config.seed)
-    with tracking(config.tracking, run.path, plain(config), run.path.name) as tracker:
-        outcomes = evaluate(config.engine, scenarios, contenders, config.workers, progress=True)
-        labels = {entry.name: entry.label for entry in contenders}
-        references = [labels[name] for name in config.references]
-        found = tuple(differences(outcomes, references, config.metrics, config.seed))
-        traffic = Path(config.trace).stem if config.trace else config.workload.name
-        title = f"Paired differences: {traffic} at loads {', '.join(f'{load:g}' for load in config.loads)}, {config.engine.name}"
-        grids = (*_tables(outcomes), difference_grid(found, title))
-        run.write_results({"runs": run_entries(outcomes), "differences": found})
-        runs = _shown(outcomes)
-        candidate = contenders[-1].label if config.policy or not found else found[0].candidate
-        origin = provenance([outcome.record for outcome in outcomes], plain(config))
-        if config.policy:
-            origin["policy"] = {key: str(value) for key, value in lineage_of(config.policy).items()}
-        report, figures = write_comparison(
-            run.path,
-            "Schedulers compared",
-            sentences(found, config.metrics[0]),
-            grids,
-            runs,
-            choose_showcase(runs, {"": config.engine}, contenders, candidate, references[0]),
-            origin,
-        )
-        publish(tracker, grids, figures, config.policy)
+    suite = suite_of(config)
+    runs = suite.runs(contenders)
+    with RowStore(config.run_dir, suite, contenders, config.tokens) as store:
+        run = RunDir.create(config.run_dir, plain(config), config.seed, go_on=True)
+        with tracking(config.tracking, run.path, plain(config), run.path.name) as tracker:
+            outcomes = make_runs(store, runs, config.workers, progress=True)
+            result = _written(config, run, suite, contenders, outcomes)
+            publish(tracker, result.grids, result.figures, config.policy)
+    return result
+
+
+def _written(
+    config: CompareConfig, run: RunDir, suite: Suite, contenders: Sequence[Contender], outcomes: Sequence[Outcome]
+) -> CompareResult:
+    labels = {entry.name: entry.label for entry in contenders}
+    references = [labels[name] for name in config.references]
+    found = tuple(differences(outcomes, references, config.metrics, config.seed))
+    summary = summary_grid(outcomes, f"Contenders: {_traffic(config)}", seed=config.seed)
+    grids = (*_tables(outcomes), summary, difference_grid(found, f"Paired differences: {_traffic(config)}"))
+    run.write_results({"runs": run_entries(outcomes), "differences": found})
+    shown = [_shown(outcome) for outcome in outcomes]
+    engines = {_panel(setting.name, load): setting.engine for setting in suite.settings for load in setting.loads}
+    candidate = contenders[-1].label if config.policy or not found else found[0].candidate
+    report, figures = write_comparison(
+        run.path,
+        "Schedulers compared",
+        sentences(found, config.metrics[0]),
+        grids,
+        shown,
+        choose_showcase(shown, engines, contenders, candidate, references[0]) if references else None,
+        _origin(config, outcomes),
+        load_label="load, share of FCFS saturation",
+    )
     return CompareResult(run.path, report, grids, found, figures)
+
+
+def _shown(outcome: Outcome) -> ShownRun:
+    """A run as the report takes it."""
+    return ShownRun(_panel(outcome.setting, outcome.load), outcome.load or 0.0, outcome.record)
+
+
+def _panel(setting: str, load: float | None) -> str:
+    """A trace at its own rate has no place among the loads, so it stands alone."""
+    return setting if load is not None else f"{setting}, as recorded".removeprefix(", ")
+
+
+def _origin(config: CompareConfig, outcomes: Sequence[Outcome]) -> dict[str, object]:
+    origin: dict[str, object] = {**provenance([outcome.record for outcome in outcomes], plain(config))}
+    if config.policy:
+        origin["policy"] = {key: str(value) for key, value in lineage_of(config.policy).items()}
+    return origin
+
+
+def _traffic(config: CompareConfig) -> str:
+    if config.suite is not None:
+        return f"suite {config.suite.name}"
+    traffic = Path(config.trace).stem if config.trace else config.workload.name
+    return f"{traffic} at loads {', '.join(f'{load:g}' for load in config.loads)}, {config.engine.name}"
 
 
 def contenders_of(config: CompareConfig) -> list[Contender]:
@@ -93,27 +127,18 @@ def contenders_of(config: CompareConfig) -> list[Contender]:
 
 
 def _tables(outcomes: Sequence[Outcome]) -> list[Grid]:
-    by_stratum = _by_stratum(outcomes)
+    by_stratum: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_stratum[outcome.stratum].append(outcome)
     return [
-        comparison_grid(summaries({"": runs}), f"{runs[0].workload.name}, {stratum}, on {runs[0].engine}")
-        for stratum, runs in by_stratum.items()
+        comparison_grid(summaries({"": [run.record for run in runs]}), _title(runs[0])) for runs in by_stratum.values()
     ]
 
 
-def _by_stratum(outcomes: Sequence[Outcome]) -> dict[str, list[RunRecord]]:
-    by_stratum: dict[str, list[RunRecord]] = defaultdict(list)
-    for outcome in outcomes:
-        by_stratum[outcome.stratum].append(outcome.record)
-    return by_stratum
-
-
-def _shown(outcomes: Sequence[Outcome]) -> list[ShownRun]:
-    """Runs as the report takes them: one setting, at the median rate of each load."""
-    rates = {
-        stratum: float(np.median([run.workload.rate for run in runs]))
-        for stratum, runs in _by_stratum(outcomes).items()
-    }
-    return [ShownRun("", rates[outcome.stratum], outcome.record) for outcome in outcomes]
+def _title(first: Outcome) -> str:
+    """A stratum's name; without settings it says neither traffic nor engine."""
+    run = first.record
+    return first.stratum if first.setting else f"{run.workload.name}, {first.stratum}, on {run.engine}"
 
 
 def sentences(found: Sequence[Difference], metric: str) -> list[str]:

@@ -59,7 +59,7 @@ def publish(tracker: Tracker, grids: Sequence[Grid], figures: Sequence[ReportFig
 def overview_figures(runs: Sequence[ShownRun], load_label: str) -> list[ReportFigure]:
     """QoE against load where there are several loads, the distributions, and the tails."""
     records = [run.record for run in runs]
-    settings = by_setting(runs)
+    settings = {name: by_load for name, by_load in by_setting(runs).items() if len(by_load) > 1}
     pooled = f"All requests of each contender's {_count(runs)} runs pooled"
     figures = [
         ReportFigure(ttft_distribution(records), "Time to first token", f"{pooled}; further left is sooner."),
@@ -70,7 +70,7 @@ def overview_figures(runs: Sequence[ShownRun], load_label: str) -> list[ReportFi
             tail_bars(records), "Tails", f"{pooled}. Late: mean lag behind the reader's expectation above 60 s."
         ),
     ]
-    if any(len(by_load) > 1 for by_load in settings.values()):
+    if settings:
         caption = "Median over workloads; the band is their range."
         drawn = (
             qoe_against_load(next(iter(settings.values())), load_label)

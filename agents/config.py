@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.schema import ConfigError
+from agents.suite_settings import SuiteSettings
 from andes_engine.action import DEFAULT_ACTION_KNOBS
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
@@ -164,6 +165,7 @@ class CompareConfig:
 
     Args:
         seed: Seed of the bootstrap; which workloads are drawn is fixed by `split` and `seeds`.
+        suite: Grids to run instead of one engine and one workload.
         contenders: Schedulers with fixed knobs.
         policy: Folder of a policy bundle that takes part as well.
         references: Contenders that every other is judged against, pair by pair.
@@ -172,6 +174,7 @@ class CompareConfig:
         split: `held_out` for results, `validation` for choosing.
         metrics: Metrics of the paired differences.
         workers: Processes; 0 for one per core.
+        tokens: Whether the records keep the time of every token.
 
     Raises:
         ConfigError: If there is no load, or one that is not positive.
@@ -183,6 +186,7 @@ class CompareConfig:
     workload: WorkloadSettings
     contenders: Mapping[str, SchedulerSettings]
     tracking: TrackingSettings
+    suite: SuiteSettings | None = None
     policy: str | None = None
     trace: str | None = None
     references: tuple[str, ...] = ("andes",)
@@ -191,6 +195,7 @@ class CompareConfig:
     split: str = "held_out"
     metrics: tuple[str, ...] = ("qoe_mean", "qoe_p10", "ttft_p90_s")
     workers: int = 0
+    tokens: bool = False
     mode: str = "offline"
 
     def __post_init__(self) -> None:

@@ -97,7 +97,7 @@ class Demo:
     def _trace_config(self) -> CompareConfig | None:
         if not self.config.trace:
             return None
-        from agents.build import compare_scenarios
+        from agents.suite_file import suite_of
 
         overrides = [
             *self.config.compare,
@@ -107,7 +107,7 @@ class Demo:
             f"workload.requests={self.config.trace_requests}",
         ]
         made = _composed(CompareConfig, "compare", overrides, self._at("compare_trace"), trace=self.config.trace)
-        compare_scenarios(made)  # a bad trace is told now, not after minutes of training
+        suite_of(made).settings[0].scenarios()  # a bad trace is told now, not after minutes of training
         return made
 
     def _timed(self, title: str, task: Any) -> Any:

@@ -34,18 +34,24 @@ class RunDir:
     path: Path
 
     @classmethod
-    def create(cls, path: Path | str, config: Mapping[str, Any], seed: int) -> RunDir:
+    def create(cls, path: Path | str, config: Mapping[str, Any], seed: int, go_on: bool = False) -> RunDir:
         """Start a run.
+
+        Args:
+            path: Made if it is not there.
+            config: The configuration, resolved.
+            seed: The run's seed.
+            go_on: Whether a run that is there goes on, now with this configuration; the caller has checked that it may.
 
         Raises:
             ConfigError: If another run is there already.
         """
         run = cls(Path(path))
-        if (run.path / CONFIG).exists():
+        if (run.path / CONFIG).exists() and not go_on:
             raise ConfigError(f"{path} holds a run already; give another run_dir, or remove that one")
         run.path.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
-        (run.path / CONFIG).write_text(text, encoding="utf-8")
+        write_text(run.path / CONFIG, text)
         run.write_json(VERSIONS, {"seed": seed, **made_with()})
         return run
 
@@ -70,12 +76,16 @@ class RunDir:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write a JSON file, complete or not at all."""
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = target.with_name(f".{target.name}.part")
-        staging.write_text(json.dumps(plain(content), indent=1, allow_nan=False), encoding="utf-8")
-        staging.replace(target)
-        return target
+        return write_text(self.path / name, json.dumps(plain(content), indent=1, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file, complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.part")
+    staging.write_text(text, encoding="utf-8")
+    staging.replace(path)
+    return path
 
 
 def made_with() -> dict[str, Any]:

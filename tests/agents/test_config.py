@@ -16,6 +16,7 @@ from agents.demo import DemoConfig
 from agents.fidelity import FidelityConfig
 from agents.fine_tune import FineTuneConfig
 from agents.live_benefit import LiveBenefitConfig
+from agents.replay import ReplayConfig
 from agents.schema import from_mapping
 from agents.service_benefit import ServiceBenefitConfig
 from andes_engine.action import DEFAULT_ACTION_KNOBS
@@ -24,7 +25,7 @@ from andes_engine.knobs import Knobs
 from andes_engine.schedulers import SCHEDULERS
 
 FOLDER = Path(conf.__file__).parent
-NEEDED = {"export": ["run=r"], "serve": ["model=m"], "fine_tune": ["policy=p"]}
+NEEDED = {"export": ["run=r"], "serve": ["model=m"], "fine_tune": ["policy=p"], "replay": ["row=r"]}
 CONFIGS = {
     "train": TrainConfig,
     "compare": CompareConfig,
@@ -36,6 +37,7 @@ CONFIGS = {
     "live_benefit": LiveBenefitConfig,
     "calibrate": CalibrateConfig,
     "service_benefit": ServiceBenefitConfig,
+    "replay": ReplayConfig,
 }
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.build import SPLITS, Scenario, compare_scenarios
+from agents.build import SPLITS, Scenario
 from agents.cli import compose
 from agents.compare import compare, contenders_of
 from agents.config import CompareConfig
 from agents.evaluate import differences, evaluate
 from agents.schema import ConfigError, from_mapping
+from agents.suite_file import suite_of
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import AndesError, CapacityError, UnknownNameError
@@ -23,6 +24,10 @@ SCHEDULERS = [Contender("fcfs", "fcfs"), Contender("andes"), Contender("slow", k
 
 def config(*overrides: str) -> CompareConfig:
     return from_mapping(CompareConfig, compose("compare", *SMALL, *overrides))
+
+
+def scenarios_of(config: CompareConfig) -> list[Scenario]:
+    return suite_of(config).settings[0].scenarios()
 
 
 @pytest.fixture
@@ -55,23 +60,23 @@ def test_every_pair_is_compared_once(engine: EngineConfig, scenarios: list[Scena
 
 def test_held_out_and_validation_workloads_differ_and_are_fixed() -> None:
     prints = {
-        split: [entry.workload.fingerprint for entry in compare_scenarios(config(f"split={split}"))] for split in SPLITS
+        split: [entry.workload.fingerprint for entry in scenarios_of(config(f"split={split}"))] for split in SPLITS
     }
-    again = [entry.workload.fingerprint for entry in compare_scenarios(config("split=held_out", "seed=9"))]
+    again = [entry.workload.fingerprint for entry in scenarios_of(config("split=held_out", "seed=9"))]
     assert prints["held_out"] == again and len(set(again)) == 4
     assert not set(prints["held_out"]) & set(prints["validation"])
     with pytest.raises(UnknownNameError, match="Did you mean 'held_out'"):
-        compare_scenarios(config("split=heldout"))
+        scenarios_of(config("split=heldout"))
 
 
 def test_a_trace_is_replayed_at_its_own_rate_or_stretched(tmp_path: Path) -> None:
     trace = tmp_path / "mine.csv"
     rows = [f"2024-01-01 00:00:{0.5 * row:09.6f},{100 + row},{20 + row}" for row in range(40)]
     trace.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]) + "\n")
-    recorded = compare_scenarios(config(f"trace={trace}", "workload=trace", "workload.duration_s=null"))
+    recorded = scenarios_of(config(f"trace={trace}", "workload=trace", "workload.duration_s=null"))
     assert [entry.stratum for entry in recorded] == ["as recorded"] * 2
     assert recorded[0].workload.duration_s == pytest.approx(19.5) and len(recorded[0].workload) == 40
-    stretched = compare_scenarios(
+    stretched = scenarios_of(
         config(f"trace={trace}", "workload=trace", "workload.duration_s=null", "workload.rescale=true")
     )
     assert [entry.stratum for entry in stretched] == ["load 0.9", "load 1.3"] * 2
@@ -81,10 +86,10 @@ def test_a_trace_is_replayed_at_its_own_rate_or_stretched(tmp_path: Path) -> Non
 
 def test_requests_too_long_are_dropped_or_refused() -> None:
     long = ("workload.lengths=azure_conv", "loads=[1.0]", "seeds=1")
-    (kept,) = compare_scenarios(config(*long))
+    (kept,) = scenarios_of(config(*long))
     assert (kept.workload.prompt_tokens + kept.workload.output_tokens).max() <= 2048
     with pytest.raises(CapacityError, match="on_too_long=drop"):
-        compare_scenarios(config(*long, "workload.on_too_long=refuse"))
+        scenarios_of(config(*long, "workload.on_too_long=refuse"))
 
 
 def test_names_must_differ_and_references_take_part(tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ def test_a_function_that_fails_in_a_worker_is_told_in_one_line(here: Path) -> No
     (here / "fails.py").write_text("def score(requests, now_s):\n    return 1 / 0\n")
     said = script(here, "compare", "+scheduler@contenders.mine=fails.score", *SMALL, "workers=2", "run_dir=run", code=2)
     last = said.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: scheduler 'fails.score' failed at") and "Traceback" not in said.stderr
+    assert last.startswith("error: 'mine' in 'load 1.2' (seed ") and "Traceback" not in said.stderr
+    assert "failed: scheduler 'fails.score' failed at" in last and "runs are kept" in last
 
 
 def test_a_missing_function_is_told_before_anything_runs(here: Path) -> None:
