@@ -111,4 +111,5 @@ def test_a_comparison_leaves_results_figures_and_a_report(tmp_path: Path) -> Non
     page = result.report.read_text()
     assert page.count("<svg") == len(result.figures) == 6 and "Paired differences" in page
     assert (result.run_dir / "figures" / "qoe_against_load.png").is_file()
-    assert len(result.grids) == 3
+    titles = [grid.title for grid in result.grids]
+    assert len(titles) == 4 and titles[2].startswith("Contenders: ") and titles[3].startswith("Paired differences: ")

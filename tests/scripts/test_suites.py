@@ -69,11 +69,8 @@ def test_a_suite_is_compared_and_its_rows_replayed(tmp_path: Path) -> None:
     assert "Paired differences: suite smoke" in said and "cpu_tiny, burst, load 1.2" in said
     rows = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
     assert len(rows) == 2 * 2 * 2 * 3
-    assert {path.stem for path in (run / "figures").glob("*.png")} == {
-        "qoe_against_load_cpu_tiny_burst",
-        "qoe_against_load_cpu_tiny_poisson",
-        "time_to_first_token",
-    }
+    drawn = {path.stem for path in (run / "figures").glob("*.png")}
+    assert drawn >= {"qoe_against_load", "time_to_first_token", "tails", "token_timelines"}
     before = sorted(path for path in tmp_path.rglob("*"))
     said = script("replay", f"row={run}#{rows[0]['row'][:8]}").stdout
     assert f"row {rows[0]['row']}, " in said and "identical, bit for bit" in said
