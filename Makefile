@@ -12,7 +12,7 @@ RUN   := .venv/bin/python -m
 READY := .venv/.ready-$(VLLM)
 PEERS := .venv-peers/.ready
 
-.PHONY: help setup demo live-benefit fidelity calibrate gpu soak bench bench-peers shape test lint format clean distclean
+.PHONY: help setup demo live-benefit fidelity calibrate gpu soak bench bench-peers reproduce test lint format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,8 +54,9 @@ bench: $(READY) ## Measure speed, start-up and memory into benchmarks/RESULTS.md
 bench-peers: $(READY) $(PEERS) ## Measure the simulator's speed beside NVIDIA Dynamo's mocker, same requests, one core
 	@$(RUN) benchmarks.peers $(PEERS_ARGS)
 
-shape: $(READY) ## Measure the paper's statements in the simulator and write docs/SHAPE.md
-	@$(RUN) scripts.shape
+reproduce: $(READY) ## The paper's figures and claims in the simulator, a few minutes: REPRODUCTION.md, and the README's table
+	@run=runs/reproduce/$$(git rev-parse --short HEAD) && \
+	$(RUN) scripts.reproduce out=. run_dir=$$run $(REPRODUCE_ARGS) && $(RUN) scripts.update_readme $$run
 
 test: $(READY) ## Run all tests: first the quick ones in parallel, then the live vLLM ones alone
 	@trap 'echo "make test: $$SECONDS s in all"' EXIT; \

@@ -75,7 +75,8 @@ class LiveRequests:
         user = str(asked.get("qoe_user", ""))
         row = self.table.add(request_id, arrival_s, prompt_tokens, *expectation, self._enter(user))
         self._user_of[row] = user
-        self.table.rows.length_hint_tokens[row] = self._hints.get(str(asked.get("qoe_id", "")), np.nan)
+        if self._hints:
+            self.table.columns.length_hint_tokens[row] = self._hints.get(str(asked.get("qoe_id", "")), np.nan)
         self._waiting[row] = None
         self.counters[ct.ARRIVED] += 1
 
@@ -103,10 +104,9 @@ class LiveRequests:
     def admitted(self, request_ids: Sequence[str], now_s: float) -> None:
         """Waiting requests start in the iteration that begins now."""
         for request_id in request_ids:
-            row = self.table.row(request_id)
-            self.table.rows.admitted_s[row] = now_s
-            self.table.rows.cached_tokens[row] = 0
-            self.table.rows.host_tokens[row] = 0
+            row, columns = self.table.row(request_id), self.table.columns
+            columns.admitted_s[row] = now_s
+            columns.cached_tokens[row] = columns.host_tokens[row] = 0
             self._waiting.pop(row, None)
 
     def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
@@ -118,11 +118,11 @@ class LiveRequests:
 
     def preempted(self, request_id: str) -> None:
         """A request lost its KV cache, planned or not."""
-        row, rows = self.table.row(request_id), self.table.rows
-        rows.lost_tokens[row] += rows.computed_tokens[row]
+        row, columns = self.table.row(request_id), self.table.columns
+        columns.lost_tokens[row] += columns.computed_tokens[row]
         for name in ("computed_tokens", "held_blocks", "paused"):
-            rows[name][row] = 0
-        rows.preemptions[row] += 1
+            getattr(columns, name)[row] = 0
+        columns.preemptions[row] += 1
         self._waiting[row] = None
         self.counters[ct.PREEMPTIONS] += 1
 
@@ -130,13 +130,14 @@ class LiveRequests:
         """A request has left; twice is no error, an abort may race with the end."""
         if request_id not in self.table:
             return
-        row, rows = self.table.row(request_id), self.table.rows
+        row, columns = self.table.row(request_id), self.table.columns
+        emitted = int(columns.emitted_tokens[row])
         if self.memory.length_kind[0] == HAZARD:
-            emitted = int(rows.emitted_tokens[row])
-            learn_length(self.memory.hazard, int(rows.prompt_tokens[row]), emitted, int(finished and emitted > 0))
-        if finished and rows.emitted_tokens[row] > 0:
-            lag_s = lag_sum_s.py_func(rows, row)
-            self.finished_qoe.append(qoe_from_lag.py_func(rows.emitted_tokens[row], lag_s, rows.latency_s[row]))
+            prompt = int(columns.prompt_tokens[row])
+            learn_length(self.memory.hazard, prompt, emitted, int(finished and emitted > 0))
+        if finished and emitted > 0:
+            lag_s = lag_sum_s.py_func(columns, row)
+            self.finished_qoe.append(qoe_from_lag.py_func(emitted, lag_s, columns.latency_s[row]))
         self._drop(request_id)
         self.counters[ct.FINISHED] += 1
         self.counters[ct.ABORTED] += not finished
@@ -162,17 +163,17 @@ class LiveRequests:
     def note_running(self, running: Sequence[RunningView]) -> IntArray:
         """Rows of the running requests, in the engine's order, brought up to date."""
         views = RunningViews.of(running)
-        rows, table = self.table.rows_of(views.request_ids), self.table.rows
-        table["computed_tokens"][rows] = views.computed_tokens
-        table["held_blocks"][rows] = views.held_blocks
+        rows, columns = self.table.rows_of(views.request_ids), self.table.columns
+        columns.computed_tokens[rows] = views.computed_tokens
+        columns.held_blocks[rows] = views.held_blocks
         return rows
 
     def note_waiting(self, waiting: Sequence[WaitingView]) -> IntArray:
         """Rows of the waiting requests that may be admitted, in the engine's order, with what is left of each."""
         admissible = [view for view in waiting if view.admissible]
-        rows, table = self.table.rows_of([view.request_id for view in admissible]), self.table.rows
-        table["computed_tokens"][rows] = 0
-        table["held_blocks"][rows] = 0
-        table["cached_tokens"][rows] = [view.cached_tokens for view in admissible]
-        table["host_tokens"][rows] = [view.host_tokens for view in admissible]
+        rows, columns = self.table.rows_of([view.request_id for view in admissible]), self.table.columns
+        columns.computed_tokens[rows] = 0
+        columns.held_blocks[rows] = 0
+        columns.cached_tokens[rows] = [view.cached_tokens for view in admissible]
+        columns.host_tokens[rows] = [view.host_tokens for view in admissible]
         return rows

@@ -1,9 +1,8 @@
 """Put results into the README: `python -m scripts.update_readme runs/demo/... [runs/live_benefit/...]`, `... runs/soak/...`,
-or `... runs/service_benefit/...`.
+`... runs/service_benefit/...` or `... runs/reproduce/...`.
 
 Everything between the markers `<!-- results:begin -->` and `<!-- results:end -->` is replaced; nothing there is typed by hand.
-Soaks and the benefit of the service go between markers of their own, and their results to docs/soak.json and
-docs/service_benefit.json.
+Soaks, the benefit of the service and the paper's claims go between markers of their own, and their results to docs/.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SOAK_BEGIN, SOAK_END = "<!-- soak:begin -->", "<!-- soak:end -->"
 SERVICE_BEGIN, SERVICE_END = "<!-- service:begin -->", "<!-- service:end -->"
+CLAIMS_BEGIN, CLAIMS_END = "<!-- claims:begin -->", "<!-- claims:end -->"
 PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.svg")
 
 
@@ -110,6 +110,15 @@ def service_text(results: dict[str, Any]) -> str:
     )
 
 
+def claims_text(results: dict[str, Any]) -> str:
+    """The paper's claims and what came out here."""
+    heads = ("claim", "source", "published", "here", "holds")
+    keys = ("what", "source", "published", "ours", "holds")
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    lines += [f"| {' | '.join(claim[key] for key in keys)} |" for claim in results["claims"]]
+    return "\n".join([*lines, "", f"Made by `make reproduce` at commit `{results['commit']}`."])
+
+
 def range_text(values: Sequence[float], form: str) -> str:
     """Median, and the range in brackets."""
     low, middle, high = (format(float(value), form) for value in np.quantile(values, (0.0, 0.5, 1.0)))
@@ -148,6 +157,9 @@ def main(arguments: list[str]) -> None:
     soaks = [results for run in runs if (results := found_in(run, "soak"))]
     if runs and len(soaks) == len(runs):
         update_block(soaks_text(soaks), SOAK_BEGIN, SOAK_END, "soak.json", soaks)
+        return
+    if len(runs) == 1 and (reproduction := found_in(runs[0], "claims")):
+        update_block(claims_text(reproduction), CLAIMS_BEGIN, CLAIMS_END, "reproduction/claims.json", reproduction)
         return
     if len(runs) == 1 and (service := found_in(runs[0], "vllm_bench_serve")):
         update_block(service_text(service), SERVICE_BEGIN, SERVICE_END, "service_benefit.json", service)

@@ -63,11 +63,12 @@ class Arguments:
         return self._kept[index]
 
     def put_all(self, values: tuple[Any, ...]) -> None:
-        """Replace all arguments; errors as in `put`."""
+        """Replace all arguments that are other objects than before; errors as in `put`."""
         if len(values) != len(self._slots):
             raise ArgumentError(f"{len(values)} arguments given, {len(self._slots)} wanted")
-        for index, value in enumerate(values):
-            self.put(index, value)
+        for index, (value, kept) in enumerate(zip(values, self._kept, strict=True)):
+            if value is not kept:
+                self.put(index, value)
 
 
 class _Slot:

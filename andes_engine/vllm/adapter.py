@@ -240,9 +240,11 @@ def is_preemptible(scheduler: Any, request: Any) -> bool:
     return True if can_free is None else bool(can_free(request))
 
 
-def is_blocked(request: Any) -> bool:
-    """Whether a waiting request waits for something other than admission (grammar, remote KV, streaming input)."""
-    return bool(request.status._name_.startswith("WAITING_FOR_"))  # `name` is a slow descriptor, asked for very often
+def blocked(requests: Sequence[Any]) -> list[Any]:
+    """Waiting requests that wait for something other than admission (grammar, remote KV, streaming input)."""
+    # `name` is a slow descriptor, and this is asked at every step
+    names = {name for name in {request.status._name_ for request in requests} if name.startswith("WAITING_FOR_")}
+    return [request for request in requests if request.status._name_ in names] if names else []
 
 
 def preempt(scheduler: Any, request: Any) -> None:

@@ -1,5 +1,6 @@
 """Requests that were preempted and may not resume yet."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from andes_engine.vllm import adapter
@@ -23,9 +24,10 @@ class Cooldown:
         """The request is gone."""
         self._since_step.pop(request_id, None)
 
-    def __bool__(self) -> bool:
-        """Whether anybody rests."""
-        return bool(self._since_step)
+    def resting(self, requests: Iterable[Any], step: int) -> set[str]:
+        """Which of the waiting requests rest in `step`."""
+        known = self._since_step
+        return {request.request_id for request in requests if request.request_id in known and self.rests(request, step)}
 
     def rests(self, request: Any, step: int) -> bool:
         """Whether a waiting request must not be admitted in `step`; ends the rest as soon as it is safe."""

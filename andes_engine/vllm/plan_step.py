@@ -41,7 +41,7 @@ class PlanStep:
         """Decisions that could not be followed: unknown requests, unsafe preemptions."""
         self._admissible: dict[str, None] = {}
         self._blocked: list[str] = []
-        self._sorted_waiting = False
+        self._waiting: list[Any] | None = None
         self.forced = False
         """Whether a request was let in against the plan because the engine would have stood still."""
 
@@ -67,20 +67,19 @@ class PlanStep:
     def waiting_view(self) -> list[WaitingView]:
         """The waiting requests, in vLLM's order."""
         scheduler, admissible = self._scheduler, self._sort_waiting()
-        requests = [request for gate in self._gates for request in gate]
+        requests = self._waiting or []
         ids = [request.request_id for request in requests]
         cached = self._probe.cached_tokens(scheduler, requests)
         return [*map(WaitingView, ids, map(admissible.__contains__, ids), cached, adapter.host_tokens(scheduler, ids))]
 
     def _sort_waiting(self) -> dict[str, None]:
         """Who may be admitted, and who waits for something else; once a step, as who is preempted in it rests anyway."""
-        if not self._sorted_waiting:
-            for request in (request for gate in self._gates for request in gate):
-                if adapter.is_blocked(request):
-                    self._blocked.append(request.request_id)
-                elif not self._cooldown or not self._cooldown.rests(request, self._step):
-                    self._admissible[request.request_id] = None
-            self._sorted_waiting = True
+        if self._waiting is None:
+            self._waiting = [request for gate in self._gates for request in gate]
+            self._blocked = [request.request_id for request in adapter.blocked(self._waiting)]
+            out = self._cooldown.resting(self._waiting, self._step).union(self._blocked)
+            ids = [request.request_id for request in self._waiting]
+            self._admissible = dict.fromkeys([name for name in ids if name not in out] if out else ids)
         return self._admissible
 
     def preempt(self, request_ids: list[str]) -> int:
@@ -106,8 +105,10 @@ class PlanStep:
         if request_ids is None:
             return
         running = self._scheduler.running
+        if [request.request_id for request in running[: len(request_ids)]] == request_ids:
+            return
         others = {request.request_id: request for request in running}
-        named = [others.pop(request_id) for request_id in request_ids if request_id in others]
+        named = [request for name in request_ids if (request := others.pop(name, None)) is not None]
         running[:] = [*named, *others.values()]
 
     def pause(self, request_ids: Sequence[str], others_start: bool) -> int:

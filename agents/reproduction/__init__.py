@@ -1,0 +1,1 @@
+"""The Andes paper's figures and claims, made again in the simulator: `scripts.reproduce` writes REPRODUCTION.md from here."""

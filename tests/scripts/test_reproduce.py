@@ -1,0 +1,62 @@
+"""The reproduction from the command line: every part of it, small; resumed; and the README's table of claims."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import update_readme
+
+ROOT = Path(__file__).parents[2]
+
+
+def reproduce(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scripts.reproduce", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.mark.slow
+def test_a_small_reproduction_writes_everything_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    small = ["size=smoke", "statements=[light,greedy]", f"run_dir={tmp_path / 'run'}", f"out={tmp_path / 'out'}"]
+    done = reproduce(*small)
+    assert done.returncode == 0, done.stderr[-2000:]
+    page = (tmp_path / "out" / "REPRODUCTION.md").read_text()
+    assert "## Claims" in page and "| mean QoE over vLLM's FCFS at equal GPUs |" in page and "## GPUs saved" in page
+    pictures = [line.partition("](")[2].rstrip(")") for line in page.splitlines() if line.startswith("![")]
+    assert len(pictures) >= 3 and all((tmp_path / "out" / picture).is_file() for picture in pictures)
+    assert (tmp_path / "run" / "report.html").read_text().count("<svg") == len(pictures)
+    rows = (tmp_path / "run" / "rows.jsonl").read_text().splitlines()
+    assert len(json.loads((tmp_path / "run" / "results.json").read_text())["claims"]) >= 4
+
+    again = reproduce(*small)
+    assert f"{len(rows)} of {len(rows)} runs are in" in again.stdout
+    refused = reproduce(*small, "compare.contenders.andes.knobs={horizon_s: 20.0}")
+    assert refused.returncode == 2 and "give another run_dir" in refused.stderr
+
+
+def test_the_readme_has_the_claims_of_the_committed_reproduction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = json.loads((ROOT / "docs" / "reproduction" / "claims.json").read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert update_readme.claims_text(found) in readme
+    page = (ROOT / "REPRODUCTION.md").read_text(encoding="utf-8")
+    assert all(
+        f"| {claim['what']} | {claim['source']} | {claim['published']} | {claim['ours']} |" in page
+        for claim in found["claims"]
+    )
+    (tmp_path / "docs" / "reproduction").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "README.md").write_text(f"kept {update_readme.CLAIMS_BEGIN}old{update_readme.CLAIMS_END}")
+    (tmp_path / "run" / "results.json").write_text(json.dumps(found))
+    monkeypatch.setattr(update_readme, "ROOT", tmp_path)
+    update_readme.main([str(tmp_path / "run")])
+    assert (
+        "old" not in (text := (tmp_path / "README.md").read_text())
+        and "kept" in text
+        and found["claims"][0]["ours"] in text
+    )
