@@ -21,6 +21,7 @@ from andes_engine.report.fidelity import LIVE, Comparison, fidelity_grid, rankin
 from andes_engine.report.grid import Grid, to_markdown
 from andes_engine.sim.run import run_simulated
 from andes_engine.step_time import StepTime, preset
+from andes_engine.step_time.presets import save_preset
 from andes_engine.workload import Workload
 
 if TYPE_CHECKING:
@@ -82,15 +83,17 @@ def fidelity(config: FidelityConfig) -> FidelityResult:
     from andes_engine.vllm.episode import LiveConfig
     from andes_engine.vllm.run import LiveRunner
 
+    comparisons: list[Comparison] = []
     with LiveRunner(LiveConfig(), preset("cpu_tiny_llama")) as runner:
         calibrations = [runner.calibrate()]
-        comparisons: list[Comparison] = []
-        for index, cases in enumerate(
-            tqdm(_cases(config, runner, contenders), desc="seeds", unit="seed", disable=None)
-        ):
-            if index > 0:  # the machine may not be as fast as it was
+        by_seed = _cases(config, runner, contenders)
+        for seed, cases in enumerate(tqdm(by_seed, desc="seeds", unit="seed", disable=None)):
+            if seed > 0:  # the machine may not be as fast as it was
                 calibrations.append(runner.calibrate())
-            comparisons += [_compare(runner, *case) for case in tqdm(cases, unit="run", leave=False, disable=None)]
+            model = save_preset(runner.step_time, run_dir.path / f"step_time_{seed}.json")
+            with LiveRunner(runner.config, runner.step_time, str(model)) as emulated:
+                for case in tqdm(cases, unit="run", leave=False, disable=None):
+                    comparisons.append(_compare(runner, emulated, *case))
     grids = (fidelity_grid(comparisons), ranking_grid(comparisons))
     said = _sentences(comparisons)
     text = "\n".join([*map(to_markdown, grids), *(f"- {line}" for line in said), ""])
@@ -128,7 +131,9 @@ def _cases(
     ]
 
 
-def _compare(runner: LiveRunner, load: float, workload: Workload, contender: Contender) -> Comparison:
+def _compare(
+    runner: LiveRunner, emulated: LiveRunner, load: float, workload: Workload, contender: Contender
+) -> Comparison:
     from andes_engine.vllm.run import run_virtual
 
     live = runner.run(workload, contender)
@@ -137,6 +142,7 @@ def _compare(runner: LiveRunner, load: float, workload: Workload, contender: Con
     engines: dict[str, Callable[[], RunRecord]] = {
         "simulator": lambda: run_simulated(runner.engine_config, workload, contender),
         "vLLM's scheduler, virtual clock": lambda: run_virtual(runner.config, runner.step_time, workload, contender),
+        "real engine, emulated device": lambda: emulated.run(workload, contender),
         "simulator, at this run's speed": lambda: run_simulated(as_fast, workload, contender),
     }
     records = {LIVE: live, **{name: run() for name, run in engines.items()}}

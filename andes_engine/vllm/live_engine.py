@@ -12,6 +12,7 @@ from typing import Any
 
 from andes_engine.vllm import adapter
 from andes_engine.vllm.contract import HostRoom
+from andes_engine.vllm.emulation import EXECUTOR, Emulation
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample, check_keeps
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.local_model import build_local_model, load_format
@@ -34,16 +35,24 @@ class LiveEngine(EpisodeEngine):
     The clock runs only inside `advance`, so thinking between calls costs no episode time.
     """
 
-    def __init__(self, config: LiveConfig, scheduler: SchedulerKind = "andes", model_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: LiveConfig,
+        scheduler: SchedulerKind = "andes",
+        model_dir: Path | None = None,
+        emulate: str | None = None,
+    ) -> None:
         """Boot an engine.
 
         Args:
             config: Size of model and engine.
             scheduler: vLLM's own class, or ours with a replaceable planner (none at first).
             model_dir: Where the random-weight model is written; a temporary folder by default.
+            emulate: Step-time preset, by name or file, of a device that takes this time instead of computing; None: the model.
 
         Raises:
-            AndesError: If host memory is asked for under vLLM's own scheduler, or if another engine of this process has some.
+            AndesError: If there is no such preset, host memory is asked for under vLLM's own scheduler, or another engine of
+                this process has some.
         """
         super().__init__(config, scheduler)
         adapter.require_vllm()
@@ -56,7 +65,8 @@ class LiveEngine(EpisodeEngine):
         self._internal_ids: dict[str, str] = {}
         self._scheduled: Any = None
         adapter.make_llvmlite_scannable()
-        self._engine = _boot(config, scheduler, model_dir or Path(tempfile.gettempdir()) / "andes-rl-models")
+        folder = model_dir or Path(tempfile.gettempdir()) / "andes-rl-models"
+        self._engine = _boot(config, scheduler, folder, None if emulate is None else _emulation(config, emulate))
         adapter.observe_steps(self._engine, self._on_scheduled)
         if scheduler == "andes":
             self._scheduler.clock = lambda: self.now_s
@@ -151,7 +161,14 @@ class LiveEngine(EpisodeEngine):
         return StepSample(start_s, now_s - start_s, *load)
 
 
-def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
+def _emulation(config: LiveConfig, engine: str) -> dict[str, Any]:
+    """The key `emulate` of the section `andes`: a device with the same memory, step by step as this engine goes."""
+    emulation = {"engine": engine, "kv_tokens": (config.kv_blocks - 1) * config.block_size, "async_scheduling": False}
+    Emulation.from_section({"emulate": emulation})
+    return emulation
+
+
+def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path, emulation: dict[str, Any] | None) -> Any:
     from vllm.engine.arg_utils import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -174,6 +191,7 @@ def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path) -> Any:
             disable_log_stats=True,
             kv_transfer_config=adapter.kv_transfer_config(config.host_kv_blocks),
             scheduler_cls=None if scheduler == "stock" else "andes_engine.vllm.AndesScheduler",
-            additional_config={"andes": {"enabled": False}},
+            distributed_executor_backend=None if emulation is None else EXECUTOR,
+            additional_config={"andes": {"enabled": False, **({} if emulation is None else {"emulate": emulation})}},
         )
     )

@@ -31,15 +31,17 @@ class LiveRunner:
     Args:
         config: Size of model and engine.
         step_time: Step-time model the planner reckons with; `calibrate` replaces it by a measured one.
+        emulate: Step-time preset, by name or file, of a device to emulate instead of running the model.
 
     Raises:
         ImportError: If vLLM is not installed; the message says which extra to install.
     """
 
-    def __init__(self, config: LiveConfig, step_time: StepTime) -> None:
+    def __init__(self, config: LiveConfig, step_time: StepTime, emulate: str | None = None) -> None:
         self.config = config
         self.step_time = step_time
-        self._engine = LiveEngine(config)
+        self._tier = "live" if emulate is None else "emulated"
+        self._engine = LiveEngine(config, emulate=emulate)
 
     def __enter__(self) -> LiveRunner:
         return self
@@ -75,7 +77,7 @@ class LiveRunner:
             CapacityError: If a request does not fit the engine; before anything starts.
         """
         planner = planner_for(contender, self.engine_config, workload)
-        return _replay(self._engine, "live", self.engine_config, workload, contender.name, planner, progress)
+        return _replay(self._engine, self._tier, self.engine_config, workload, contender.name, planner, progress)
 
     def calibrate(self, repeats: int = 1) -> FitReport:
         """Measure this machine over a grid of batches, contexts and prompts, and fit the step-time model to the iterations.

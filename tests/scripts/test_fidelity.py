@@ -72,4 +72,5 @@ def test_the_command_runs_every_engine(tmp_path: Path) -> None:
     fcfs = runs[0]["engines"]
     virtual, simulated = fcfs["vLLM's scheduler, virtual clock"], fcfs["simulator"]
     assert simulated["qoe_mean"] == pytest.approx(virtual["qoe_mean"], abs=1e-6)
+    assert fcfs["real engine, emulated device"]["unfinished"] == 0
     assert "Ranking of the schedulers" in (tmp_path / "f" / "table.md").read_text()
