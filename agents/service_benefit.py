@@ -44,6 +44,7 @@ class ServiceBenefitConfig:
         load: Arrival rate in shares of what FCFS saturates at on this device.
         bursts: Bursts, each from a held-out seed of its own.
         bench_requests: Requests that `vllm bench serve` sends as well; 0 for none.
+        bench_rate: Their rate, requests/s, .inf for all at once; that of the bursts by default.
         trace: Recorded trace to draw from; reaches the workload through its file.
 
     Raises:
@@ -57,6 +58,7 @@ class ServiceBenefitConfig:
     load: float = 2.0
     bursts: int = 3
     bench_requests: int = 200
+    bench_rate: float | None = None
     trace: str | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +66,8 @@ class ServiceBenefitConfig:
             raise ConfigError(
                 f"need load > 0, bursts >= 1, bench_requests >= 0, got {self.load}, {self.bursts}, {self.bench_requests}"
             )
+        if self.bench_rate is not None and not self.bench_rate > 0.0:
+            raise ConfigError(f"bench_rate = {self.bench_rate} must be > 0 requests/s, or .inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,9 @@ def service_benefit(config: ServiceBenefitConfig) -> ServiceBenefit:
         with served(server_command(name, emulation, port), url, run_dir.path / f"{name}.log"):
             records[name] = [asyncio.run(_replay(config, url, name, emulation.engine, burst)) for burst in bursts]
             if config.bench_requests:
-                bench[name] = _bench(config.bench_requests, bursts[0].rate, url, run_dir.path, name)
+                bench[name] = _bench(
+                    config.bench_requests, config.bench_rate or bursts[0].rate, url, run_dir.path, name
+                )
     found = ServiceBenefit(records, bench)
     settings = {name: value for name, value in plain(config).items() if name != "run_dir"}
     run_dir.write_results({**made_with(), "config": settings, **found.as_dict()})
@@ -178,7 +184,7 @@ def _bench(requests: int, rate: float, url: str, folder: Path, name: str) -> dic
         *(sys.executable, "-m", "andes_engine.vllm.launcher", "bench", "serve", "--base-url", url),
         *("--model", "made-up", "--tokenizer", str(made_up_model()), "--dataset-name", "random", "--ignore-eos"),
         *("--random-input-len", "100", "--random-output-len", "115", "--random-range-ratio", "0.5"),
-        *("--num-prompts", str(requests), "--request-rate", f"{rate:.3f}", "--seed", "0", "--disable-tqdm"),
+        *("--num-prompts", str(requests), "--request-rate", f"{rate:.6g}", "--seed", "0", "--disable-tqdm"),
         *("--save-result", "--result-dir", str(folder), "--result-filename", f"bench_{name}.json"),
     ]
     with (folder / f"bench_{name}.log").open("w") as log:
