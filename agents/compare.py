@@ -10,7 +10,7 @@ from pathlib import Path
 from agents.build import contenders_from
 from agents.compare_report import publish, write_comparison
 from agents.config import CompareConfig
-from agents.estimates import summary_grid
+from agents.estimates import profiles, summary_grid
 from agents.evaluate import Outcome, differences, run_entries
 from agents.lineage import lineage_of
 from agents.row_store import RowStore
@@ -25,6 +25,7 @@ from andes_engine.contender import Contender
 from andes_engine.report.differences import Difference, difference_grid
 from andes_engine.report.grid import Grid
 from andes_engine.report.html import ReportFigure
+from andes_engine.report.profiles import performance_profiles
 from andes_engine.report.provenance import provenance
 from andes_engine.report.shown_run import ShownRun
 from andes_engine.report.tables import compare as summaries
@@ -82,8 +83,15 @@ def _written(
         choose_showcase(shown, engines, contenders, candidate, references[0]) if references else None,
         _origin(config, outcomes),
         load_label="load, share of FCFS saturation",
+        more=(_profiles(config, outcomes),),
     )
     return CompareResult(run.path, report, grids, found, figures)
+
+
+def _profiles(config: CompareConfig, outcomes: Sequence[Outcome]) -> ReportFigure:
+    drawn = performance_profiles(profiles(outcomes, seed=config.seed))
+    caption = "Share of requests with a QoE above each value (Agarwal et al. 2021), with pointwise 95 % bands; higher is better."
+    return ReportFigure(drawn, "Performance profiles", caption)
 
 
 def _shown(outcome: Outcome) -> ShownRun:

@@ -26,6 +26,7 @@ def write_comparison(
     showcase: Showcase | None,
     provenance: Mapping[str, object],
     load_label: str = "load, requests/s",
+    more: Sequence[ReportFigure] = (),
 ) -> tuple[Path, tuple[ReportFigure, ...]]:
     """Write `report.html`, and every figure as `figures/NAME.svg` and `.png`; returns the page and the figures.
 
@@ -38,8 +39,9 @@ def write_comparison(
         showcase: What to look at over time, from `showcase.choose_showcase`; None leaves these figures out.
         provenance: From `andes_engine.report.provenance.provenance`.
         load_label: What the load of the runs is, with its unit.
+        more: Further figures over all runs.
     """
-    figures = [*overview_figures(runs, load_label), *(showcase_figures(showcase) if showcase else ())]
+    figures = [*overview_figures(runs, load_label), *more, *(showcase_figures(showcase) if showcase else ())]
     for entry in figures:
         save(entry.figure, folder / "figures" / file_stem(entry.title))
     page = write_report(folder / "report.html", title, sentences, grids, figures, provenance)

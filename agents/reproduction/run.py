@@ -43,6 +43,7 @@ class ReproduceConfig:
         capacity_contenders: Who takes part in the capacity search besides those.
         size: `full`, or `smoke` for a minute's test of every part.
         capacity: The capacity search.
+        capacity_engines: Engines of the suite that it is made on.
         statements: Statements to check; all of them by default.
         out: Folder that REPRODUCTION.md and its figures are written into; the run directory by default.
         workers: Processes; 0 for one per core.
@@ -57,6 +58,7 @@ class ReproduceConfig:
     compare: CompareConfig
     capacity: Search
     capacity_contenders: Mapping[str, SchedulerSettings] = field(default_factory=dict)
+    capacity_engines: tuple[str, ...] = ()
     size: str = "full"
     statements: tuple[str, ...] = tuple(STATEMENTS)
     out: str | None = None
@@ -131,7 +133,12 @@ def _paper_section(config: ReproduceConfig, outcomes: Sequence[Outcome]) -> Sect
 
 def _saving(config: ReproduceConfig, size: Size, paper: Sequence[Setting]) -> Section:
     bursts = [size.scaled(setting) for setting in paper if setting.name.endswith("h 2.0")]
-    chosen = [setting for setting in bursts if setting.workload.lengths in SAVING_LENGTHS]
+    check_known("engine of the suite", config.capacity_engines, {setting.engine.name for setting in bursts})
+    chosen = [
+        setting
+        for setting in bursts
+        if setting.workload.lengths in SAVING_LENGTHS and setting.engine.name in config.capacity_engines
+    ]
     engines = list({setting.engine.name: setting.engine for setting in chosen}.values())
     workloads = list({setting.workload.name: setting.workload for setting in chosen}.values())
     who = contenders_from({**config.compare.contenders, **config.capacity_contenders}, None)

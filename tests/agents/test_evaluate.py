@@ -109,7 +109,7 @@ def test_a_comparison_leaves_results_figures_and_a_report(tmp_path: Path) -> Non
     assert all(0.0 < run["metrics"]["qoe_mean"] <= 1.0 for run in results["runs"])
     assert {entry["candidate"] for entry in results["differences"]} == {"andes", "tuned_andes"}
     page = result.report.read_text()
-    assert page.count("<svg") == len(result.figures) == 6 and "Paired differences" in page
+    assert page.count("<svg") == len(result.figures) == 7 and "Paired differences" in page
     assert (result.run_dir / "figures" / "qoe_against_load.png").is_file()
     titles = [grid.title for grid in result.grids]
     assert len(titles) == 4 and titles[2].startswith("Contenders: ") and titles[3].startswith("Paired differences: ")
