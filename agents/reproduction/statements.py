@@ -170,7 +170,7 @@ _STATEMENTS = (
         "steady",
         "A steady overload of single turns: the tail is saved, the first token comes at once",
         tuple(Case(f"a100_llama3_70b_tp8, sharegpt, load {load:g}", ENGINES[1], CHAT, load) for load in (1.05, 1.2)),
-        (FCFS, ANDES),
+        (FCFS, ANDES, Arm("patient", knobs=PATIENT)),
         ("qoe_mean", "qoe_p10", "ttft_p50_s", "tokens_per_s"),
         source="Andes v1, OPT-66B at 3.3 requests/s: QoE p10 .05 to .77, median TTFT 56.7 to .47 s, at most 10 % slower",
     ),

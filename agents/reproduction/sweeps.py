@@ -88,7 +88,7 @@ def _hour_claims(by_name: Mapping[str, RunRecord]) -> tuple[Claim, ...]:
                 better,
                 "same direction; another model, GPU and trace, so another size" if better else "not here",
             )
-        claims.append(Claim(f"BurstGPT-like hour: {what}", "v2", published, ours, held(good and better, good), why))
+        claims.append(Claim(f"BurstGPT-like hour: {what}", "v2", published, ours, held(good, good), why))
     return tuple(claims)
 
 
