@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,16 +85,18 @@ def fidelity(config: FidelityConfig) -> FidelityResult:
     from andes_engine.vllm.run import LiveRunner
 
     comparisons: list[Comparison] = []
-    with LiveRunner(LiveConfig(), preset("cpu_tiny_llama")) as runner:
+    with ExitStack() as engines:  # all stay until the end: what an engine leaves takes vLLM's process groups with it
+        runner = engines.enter_context(LiveRunner(LiveConfig(), preset("cpu_tiny_llama")))
         calibrations = [runner.calibrate()]
         by_seed = _cases(config, runner, contenders)
         for seed, cases in enumerate(tqdm(by_seed, desc="seeds", unit="seed", disable=None)):
             if seed > 0:  # the machine may not be as fast as it was
                 calibrations.append(runner.calibrate())
             model = save_preset(runner.step_time, run_dir.path / f"step_time_{seed}.json")
-            with LiveRunner(runner.config, runner.step_time, str(model)) as emulated:
-                for case in tqdm(cases, unit="run", leave=False, disable=None):
-                    comparisons.append(_compare(runner, emulated, *case))
+            emulated = engines.enter_context(LiveRunner(runner.config, runner.step_time, str(model)))
+            comparisons += [
+                _compare(runner, emulated, *case) for case in tqdm(cases, unit="run", leave=False, disable=None)
+            ]
     grids = (fidelity_grid(comparisons), ranking_grid(comparisons))
     said = _sentences(comparisons)
     text = "\n".join([*map(to_markdown, grids), *(f"- {line}" for line in said), ""])
