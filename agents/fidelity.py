@@ -178,12 +178,12 @@ def _sentences(comparisons: Sequence[Comparison]) -> list[str]:
         apart = [abs(entry.metrics[name]["qoe_mean"] - entry.metrics[LIVE]["qoe_mean"]) for entry in comparisons]
         close = [value <= 0.02 for value in apart]
         hard = sum(near and is_late for near, is_late in zip(close, late, strict=True))
+        where = f"{sum(close)} of {len(apart)} runs ({hard} of {sum(late)} where readers waited)"
         said.append(
-            f"{name}: mean QoE within .02 of live in {sum(close)} of {len(apart)} runs ({hard} of {sum(late)} where readers waited), "
-            f"median {np.median(apart):.3f}, largest {max(apart):.3f}."
+            f"{name}: mean QoE within .02 of live in {where}, median {np.median(apart):.3f}, largest {max(apart):.3f}."
         )
     said.append(
-        "The emulated device takes the measured time of a whole iteration, in which vLLM's own time is, and the real engine around it "
-        "takes that time again: it is the slowest of the engines here. On a GPU's preset both are apart (`host_s`)."
+        "The emulated device takes the measured time of a whole iteration, in which vLLM's own time is, and the real engine around "
+        "it takes that time again: it is the slowest of the engines here. On a GPU's preset both are apart (`host_s`)."
     )
     return said
