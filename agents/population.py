@@ -51,13 +51,17 @@ class PopulationSearch(ARS):
         """
         callback.on_rollout_start()
         self.ep_info_buffer: Any = []
-        seed = int(np.random.default_rng((self.seed or 0, self._n_updates)).integers(_MOST_SEEDS))
+        seed = self._seed_of_update()
         batches = candidate_weights.split(self.env.num_envs)
         returns = torch.cat([self._returns(batch, seed, callback) for batch in batches])
         if not bool(torch.isfinite(returns).all()):
             raise diverged("the return of a candidate is NaN or infinite", self.num_timesteps)
         callback.on_rollout_end()
         return returns
+
+    def _seed_of_update(self) -> int:
+        """The seed of this update's episodes and candidates; a run that goes on draws what it would have drawn."""
+        return int(np.random.default_rng((self.seed or 0, self._n_updates)).integers(_MOST_SEEDS))
 
     def _returns(self, candidates: torch.Tensor, seed: int, callback: BaseCallback) -> torch.Tensor:
         """Return of as many candidates as there are environments, or fewer."""
@@ -110,6 +114,7 @@ class CmaEs(PopulationSearch):
         """One generation."""
         if self.search.should_stop():  # converged: more candidates would all be the same
             raise StoppedError
+        self.search.reseed_rng(self._seed_of_update())  # its random state is not kept with it
         candidates = np.stack([self.search.ask() for _ in range(self.pop_size)])
         returns = self.evaluate_candidates(torch.from_numpy(candidates).float(), callback, async_eval).numpy()
         self.search.tell([(candidate, -float(gained)) for candidate, gained in zip(candidates, returns, strict=True)])

@@ -142,7 +142,7 @@ def test_exploration_starts_around_the_reference(name: str, tmp_path: Path) -> N
 
 
 def test_a_search_that_was_killed_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
-    """CMA-ES keeps its distribution and its random state, so the two halves are the whole to the bit."""
+    """CMA-ES keeps its distribution and draws by the number of the generation, so the two halves are the whole to the bit."""
     judged = "train.eval_every=1"  # after each generation
     whole = train(config_of("cma_es", tmp_path / "whole", judged))
     half = train(config_of("cma_es", tmp_path / "half", judged, "train.steps=64"))
