@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -134,11 +136,18 @@ def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
         try:
             return task(cfg)
         except SettingError as error:
-            refuse(f"{error.where}{_file_of(error.where)}: {error.reason}")
+            _end(f"{error.where}{_file_of(error.where)}: {error.reason}")
         except (AndesError, MissingMandatoryValue) as error:
-            refuse(str(error))
+            _end(str(error))
 
     return guarded
+
+
+def _end(message: str) -> None:
+    """Refuse; in a sweep only this job, so that the others go on and `launch` tells at the end."""
+    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
+        raise AndesError(f"job {HydraConfig.get().job.num} ({HydraConfig.get().job.override_dirname}): {message}")
+    refuse(message)
 
 
 def _file_of(where: str) -> str:
@@ -159,6 +168,11 @@ def launch(main: Callable[[], Any]) -> None:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         refuse(_told(error))
+    except AndesError as error:  # of a sweep's job
+        refuse(str(error))
+    except BrokenExecutor as error:
+        cause = " ".join(str(error).split())
+        refuse(f"a process of the sweep died: {cause}; what its jobs kept is in their directories, see train.resume")
 
 
 def refuse(message: str) -> None:

@@ -183,7 +183,7 @@ def _sentences(comparisons: Sequence[Comparison]) -> list[str]:
             f"{name}: mean QoE within .02 of live in {where}, median {np.median(apart):.3f}, largest {max(apart):.3f}."
         )
     said.append(
-        "The emulated device takes the measured time of a whole iteration, in which vLLM's own time is, and the real engine around "
-        "it takes that time again: it is the slowest of the engines here. On a GPU's preset both are apart (`host_s`)."
+        "The emulated device takes the measured time of a whole iteration, in which vLLM's own time is, and the real engine adds "
+        "that time again: it is the slowest of the engines here. On a GPU's preset both are apart (`host_s`)."
     )
     return said

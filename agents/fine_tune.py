@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.random import SeedSequence
 from tqdm import tqdm
 
+from agents.actor import put_actor
 from agents.build import SPLITS
 from agents.config import TrainSettings
-from agents.export import bundle_of, policy_folder, put_actor
+from agents.export import bundle_of, policy_folder
 from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
 from agents.statistics import Pair, paired_difference
@@ -116,7 +117,7 @@ def _trained(env: SchedulerEnv, bundle: Bundle, config: FineTuneConfig) -> Any:
     torch.set_num_threads(1)
     hidden = [weight.shape[0] for weight, _ in bundle.layers[:-1]]
     model = build_model({**config.agent, "hidden": hidden}, DummyVecEnv([lambda: Monitor(env)]), config.seed)
-    put_actor(model.policy, bundle.layers)
+    put_actor(model.policy, bundle)
     settings = TrainSettings(steps=config.steps, eval_every=config.steps + 1)
     model.learn(config.steps, callback=Watch(settings, NoTracker(), lambda _: {}))
     check_weights(model.policy, model.num_timesteps)
@@ -137,8 +138,9 @@ def _judged(
 
 def _replayed(env: SchedulerEnv, burst: Workload, bundle: Bundle) -> RunRecord:
     observation, _ = env.reset(options={"workload": burst})
+    act = bundle.actor()
     while True:
-        observation, _, terminated, truncated, info = env.step(bundle.act(observation))
+        observation, _, terminated, truncated, info = env.step(act(observation))
         if terminated or truncated:
             record: RunRecord = info["record"]
             return record

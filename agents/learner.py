@@ -15,12 +15,8 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from tqdm import tqdm
 
 from agents.config import TrainSettings
+from agents.failure import diverged
 from agents.tracking import Tracker
-from andes_engine.errors import AndesError
-
-
-class TrainingError(AndesError):
-    """Training that cannot go on."""
 
 
 class Watch(BaseCallback):
@@ -142,14 +138,6 @@ def check_weights(policy: torch.nn.Module, steps: int) -> None:
     for name, parameter in policy.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             raise diverged(f"'{name}' holds NaN or infinity", steps)
-
-
-def diverged(what: str, steps: int) -> TrainingError:
-    """The error of training that went wrong, with what to change."""
-    return TrainingError(
-        f"training diverged: {what} after {steps} decisions; lower agent.learning_rate, or set agent.max_grad_norm and "
-        "agent.target_kl; checkpoints/best of the run directory is from before"
-    )
 
 
 def _mean(rows: list[Mapping[str, Any]], key: str) -> float:

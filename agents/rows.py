@@ -190,6 +190,8 @@ def content_hash(content: Any, digits: int = 16) -> str:
 def bundle_hash(bundle: Bundle) -> str:
     """Hash of what a policy does: its weights, its knobs, its interval; not of its name or history."""
     digest = hashlib.sha256(json.dumps([plain(bundle.action), bundle.decision_interval_s]).encode())
-    for weight, bias in bundle.layers:
-        digest.update(weight.tobytes() + bias.tobytes())
+    if bundle.output != "clip":
+        digest.update(bundle.output.encode())
+    for array in bundle.tensors().values():
+        digest.update(array.tobytes())
     return digest.hexdigest()[:16]

@@ -39,6 +39,14 @@ class Sb3VecEnv(VecEnv):
         self._reset_options()
         return observations
 
+    def reset_alike(self, seed: int) -> np.ndarray:
+        """Start the same sequence of episodes in every environment."""
+        seeds: Any = [
+            seed
+        ] * self.num_envs  # gymnasium's batched environments take a list, its base class says otherwise
+        observations, _ = self.env.reset(seed=seeds)
+        return observations
+
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions for `step_wait`."""
         self._actions = actions
@@ -88,8 +96,8 @@ def make_vec_env(config: TrainConfig, env: EnvConfig) -> VecEnv:
     """
     torch.set_num_threads(1)  # small networks: more threads are slower, and sums would depend on their number
     vec_env: VecEnv = Sb3VecEnv(SimVectorEnv(env, config.env.num_envs))
-    if config.train.normalize_reward:
-        gamma = getattr(agent_settings(config.agent)[1], "gamma", 0.99)
+    gamma = getattr(agent_settings(config.agent)[1], "gamma", None)
+    if config.train.normalize_reward and gamma is not None:  # a search over whole episodes only ranks their returns
         vec_env = VecNormalize(vec_env, norm_obs=False, norm_reward=True, gamma=gamma)
     return vec_env
 

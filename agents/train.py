@@ -5,19 +5,22 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.algorithms import agent_settings, build_model
 from agents.build import env_config
-from agents.checkpoint import resume, save_checkpoint
+from agents.checkpoint import checkpoint_folder, checkpoint_state, resume, save_checkpoint
 from agents.config import TrainConfig
 from agents.export import bundle_of, export_checkpoint
+from agents.failure import TrainingError, failure, how_to_go_on
 from agents.model_card import model_card
 from agents.run_dir import RunDir, made_with, plain
 from agents.tracking import Tracker, tracking
 from agents.validation import Validation, Validator
+from andes_engine.policy.bundle import Bundle
 from envs.config import EnvConfig
 
 
@@ -56,7 +59,7 @@ class TrainResult:
             f"bundle: {self.bundle}",
         ]
         if self.interrupted:
-            lines.append(f"go on with: python -m scripts.train train.resume={self.run_dir}")
+            lines.append(f"go on with: {how_to_go_on(self.run_dir)}")
         return lines
 
 
@@ -64,7 +67,8 @@ def train(config: TrainConfig) -> TrainResult:
     """Train a policy; interrupted (Ctrl-C, SIGTERM), it keeps what it has and returns as if the time were over.
 
     Raises:
-        AndesError: If the configuration cannot work, or training diverged.
+        AndesError: If the configuration cannot work.
+        TrainingError: If training could not go on; the message says why, what is kept, and how to go on.
     """
     agent_settings(config.agent)
     env = env_config(config)
@@ -103,8 +107,19 @@ class Training:
         return max(self.curve, key=lambda point: point.qoe)
 
     def run(self) -> TrainResult:
-        """Learn until steps or time are used up, then export the best policy."""
-        from agents.learner import Watch, check_weights, diverged, stoppable, tracker_logger
+        """Learn until steps or time are used up, then export the best policy.
+
+        Raises:
+            TrainingError: Whatever went wrong.
+        """
+        try:
+            return self._finished(*self._learned())
+        except Exception as error:
+            raise failure(error, self.run_dir, self.model.num_timesteps) from error
+
+    def _learned(self) -> tuple[float, float, bool]:
+        """Learn; wall clock in s, decisions per second without validation, and whether it was stopped from outside."""
+        from agents.learner import Watch, check_weights, stoppable, tracker_logger
 
         settings, model = self.config.train, self.model
         model.set_logger(tracker_logger(self.tracker))
@@ -116,24 +131,37 @@ class Training:
                 model.learn(left, callback=watch, reset_num_timesteps=False)
         except KeyboardInterrupt:
             interrupted = True
-            watch.close()
-            self._save("last")
-        except ValueError as error:  # torch refuses a distribution of NaN or infinite parameters
             check_weights(model.policy, model.num_timesteps)
-            if "invalid values" not in str(error):
-                raise
-            raise diverged("the distribution of actions overflowed", model.num_timesteps) from None
+            self._save("last")
+        except Exception as error:
+            self._keep_after(error)
+            raise
+        finally:
+            watch.close()
         seconds = time.monotonic() - started_s
+        return seconds, (model.num_timesteps - started_steps) / max(seconds - self.judge_s, 1e-9), interrupted
+
+    def _keep_after(self, error: Exception) -> None:
+        """Keep what was learned until an error; not where it cannot be written, nor weights that are none."""
+        from agents.learner import check_weights
+
+        if not isinstance(error, OSError):
+            with suppress(TrainingError, OSError):  # the error that led here is the one to tell
+                check_weights(self.model.policy, self.model.num_timesteps)
+                self._save("last")
+
+    def _finished(self, seconds: float, steps_per_s: float, interrupted: bool) -> TrainResult:
+        """Export, publish."""
+        model = self.model
         if not self.curve:
             self.judge(model.num_timesteps)
-        learned = (model.num_timesteps - started_steps) / max(seconds - self.judge_s, 1e-9)
         bundle = export_checkpoint(self.run_dir.path, "best", self.run_dir.path / "bundle")
         result = TrainResult(
             self.run_dir.path,
             bundle,
             model.num_timesteps,
             seconds,
-            learned,
+            steps_per_s,
             self.best,
             self.validator.references,
             interrupted,
@@ -142,29 +170,30 @@ class Training:
         return result
 
     def judge(self, steps: int) -> dict[str, float]:
-        """Validate the present policy and keep it: as the last, and as the best if it is."""
+        """Validate the present policy and keep it: as the best if it is, and as the last."""
         started_s = time.monotonic()
-        env, name = self.env, self.config.name
-        bundle = bundle_of(self.model.policy, name, env.action, env.decision_interval_s)
-        point = self.validator(bundle, steps)
+        point = self.validator(self._bundle(), steps)
         self.curve.append(point)
-        self._save("last")
         if self.best is point:
             self._save("best")
+        self._save("last")
         self.judge_s += time.monotonic() - started_s
         return {"validation/qoe": point.qoe, "validation/gain": point.gain}
 
+    def _bundle(self) -> Bundle:
+        env, config = self.env, self.config
+        card = model_card(config, self.curve, self.validator.references)
+        provenance = plain(self._provenance())
+        return bundle_of(self.model.policy, config.name, env.action, env.decision_interval_s, provenance, card)
+
     def _save(self, which: str) -> None:
         state = {
-            "name": self.config.name,
+            "algorithm": _algorithm(self.config),
             "steps": self.model.num_timesteps,
             "action": self.env.action,
-            "decision_interval_s": self.env.decision_interval_s,
             "curve": self.curve,
-            "provenance": self._provenance(),
-            "model_card": model_card(self.config, self.curve, self.validator.references),
         }
-        save_checkpoint(self.run_dir, which, self.model, state)
+        save_checkpoint(self.run_dir, which, self.model, self._bundle(), state)
 
     def _provenance(self) -> dict[str, Any]:
         return {
@@ -180,13 +209,18 @@ class Training:
 
     def _resume(self, earlier: RunDir) -> None:
         """Go on where another run stopped; its curve and best policy count only if they were judged on the same workloads."""
-        state = resume(earlier, self.model, self.env.action)
+        state = resume(earlier, self.model, self.env.action, _algorithm(self.config))
         self.model.set_random_seed(
             self.config.seed + self.model.num_timesteps
         )  # new episodes, not the first ones again
-        if _judged_on(earlier.config()) == _judged_on(plain(self.config)):
-            self.curve = [Validation(**point) for point in state["curve"]]
-            shutil.copytree(earlier.path / "checkpoints" / "best", self.run_dir.path / "checkpoints" / "best")
+        best = checkpoint_folder(earlier, "best")
+        best_state = checkpoint_state(best)
+        if best_state and _judged_on(earlier.config()) == _judged_on(plain(self.config)):
+            curve = max(
+                state["curve"], best_state["curve"], key=len
+            )  # killed in between, the best knows one point more
+            self.curve = [Validation(**point) for point in curve]
+            shutil.copytree(best, self.run_dir.path / "checkpoints" / "best")
 
     def _publish(self, result: TrainResult) -> None:
         from agents.lineage import log_trained
@@ -204,3 +238,7 @@ def _judged_on(config: Mapping[str, Any]) -> list[Any]:
     """The settings that make two validations comparable."""
     train = config["train"]
     return [config["engine"], config["workload"], config["scheduler"], train["eval_loads"], train["eval_seeds"]]
+
+
+def _algorithm(config: TrainConfig) -> str:
+    return str(config.agent.get("algorithm", "ppo"))

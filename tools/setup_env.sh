@@ -80,8 +80,8 @@ install_cpu_torch() {
 }
 
 install_project() {
-  local extras=dev hint="See the lines above."
-  [ "$flavour" = none ] || extras=dev,$flavour
+  local extras=dev,multirun hint="See the lines above."
+  [ "$flavour" = none ] || extras+=,$flavour
   [ "$flavour" = none ] || hint="If only vLLM is the trouble, go on without the live parts: VLLM=none make test"
   phase "andes-rl [$extras], takes minutes the first time" pip_install "${index[@]}" --editable ".[$extras]" ||
     die_with_log "andes-rl [$extras] could not be installed" "$hint"

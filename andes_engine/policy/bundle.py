@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,11 +17,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from andes_engine.action import ACTION_VERSION, ActionSpec
-from andes_engine.errors import AndesError, BundleError
+from andes_engine.errors import AndesError, BundleError, check_known
 from andes_engine.observation import FEATURES, OBSERVATION_SIZE, OBSERVATION_VERSION
+from andes_engine.policy.lstm import Lstm
 
-FORMAT = "andes-bundle-1"
+FORMAT = "andes-bundle-2"
+READABLE = ("andes-bundle-1", FORMAT)
+"""Formats this version reads; the first had no recurrent layer and always clipped."""
+OUTPUTS = ("clip", "tanh")
+Act = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 _JSON, _WEIGHTS = "bundle.json", "weights.safetensors"
+_LSTM = ("lstm_input", "lstm_state", "lstm_bias")
 _REEXPORT = "export it again with `python -m scripts.export` from this version"
 
 
@@ -36,6 +42,8 @@ class Bundle:
         decision_interval_s: Time between decisions, s.
         provenance: How it was made: config, seed, commit, versions, evaluation.
         model_card: What it was trained on, where it wins and where not; Markdown.
+        output: How the last layer is brought into [-1, 1]: `clip` or `tanh`.
+        lstm: Recurrent layer before the others; such a policy remembers, see `actor`.
     """
 
     name: str
@@ -44,11 +52,18 @@ class Bundle:
     decision_interval_s: float
     provenance: Mapping[str, object] = field(default_factory=dict)
     model_card: str = ""
+    output: str = "clip"
+    lstm: Lstm | None = None
 
     def __post_init__(self) -> None:
+        check_known("output of a bundle", [self.output], OUTPUTS)
         if not self.decision_interval_s > 0:
             raise BundleError(f"bundle '{self.name}': decision_interval_s = {self.decision_interval_s} must be > 0")
-        sizes = [OBSERVATION_SIZE, *(weight.shape[0] for weight, _ in self.layers)]
+        if self.lstm is not None and self.lstm.inputs != OBSERVATION_SIZE:
+            raise BundleError(
+                f"bundle '{self.name}': its LSTM must take {OBSERVATION_SIZE} inputs, not {self.lstm.inputs}"
+            )
+        sizes = [self.lstm.units if self.lstm else OBSERVATION_SIZE, *(weight.shape[0] for weight, _ in self.layers)]
         for number, (weight, bias) in enumerate(self.layers):
             if weight.shape[1:] != (sizes[number],) or bias.shape != (weight.shape[0],):
                 raise BundleError(
@@ -61,12 +76,33 @@ class Bundle:
             raise BundleError(f"bundle '{self.name}': {sizes[-1]} outputs for {self.action.size} action entries")
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Deterministic action in [-1, 1]. Shape (..., OBSERVATION_SIZE) -> (..., k); a few microseconds for one."""
-        hidden = observation
+        """Deterministic action in [-1, 1]. Shape (..., OBSERVATION_SIZE) -> (..., k); a few microseconds for one.
+
+        Raises:
+            BundleError: If the policy remembers: then there is no action of an observation alone.
+        """
+        if self.lstm is not None:
+            raise BundleError(f"bundle '{self.name}' remembers what it saw; act through Bundle.actor()")
+        return self.head(observation)
+
+    def actor(self) -> Act:
+        """What acts through one episode: a function of the observation that, if recurrent, starts without a memory."""
+        return self.act if self.lstm is None else _Recurrent(self, self.lstm)
+
+    def head(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The layers, from the observation or the recurrent layer's output to the action."""
         for weight, bias in self.layers[:-1]:
             hidden = np.tanh(hidden @ weight.T + bias)
         weight, bias = self.layers[-1]
-        return np.clip(hidden @ weight.T + bias, -1.0, 1.0)
+        last = hidden @ weight.T + bias
+        return np.tanh(last) if self.output == "tanh" else np.clip(last, -1.0, 1.0)
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Everything it learned, by the names of the file of weights."""
+        named = {
+            f"{kind}{n}": array for n, pair in enumerate(self.layers) for kind, array in zip("wb", pair, strict=True)
+        }
+        return named if self.lstm is None else named | dict(zip(_LSTM, self.lstm.arrays, strict=True))
 
     def save(self, folder: Path) -> Path:
         """Write the bundle; the folder appears complete or not at all."""
@@ -74,12 +110,8 @@ class Bundle:
             raise BundleError(f"{folder} exists already; name another folder or remove it")
         staging = folder.with_name(f".{folder.name}.{os.getpid()}")
         staging.mkdir(parents=True)
-        tensors = {
-            f"{kind}{n}": array for n, pair in enumerate(self.layers) for kind, array in zip("wb", pair, strict=True)
-        }
-        save_file(
-            {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in tensors.items()}, staging / _WEIGHTS
-        )
+        tensors = {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in self.tensors().items()}
+        save_file(tensors, staging / _WEIGHTS)
         (staging / _JSON).write_text(json.dumps(self._manifest(), indent=1), encoding="utf-8")
         staging.rename(folder)
         return folder
@@ -96,10 +128,30 @@ class Bundle:
             },
             "layers": len(self.layers),
             "activation": "tanh",
+            "output": self.output,
+            "recurrent": self.lstm is not None,
             "decision_interval_s": self.decision_interval_s,
             "provenance": dict(self.provenance),
             "model_card": self.model_card,
         }
+
+
+class _Recurrent:
+    """A recurrent policy within one episode: what it saw so far, in its LSTM's state."""
+
+    def __init__(self, bundle: Bundle, lstm: Lstm) -> None:
+        self._bundle = bundle
+        self._lstm = lstm
+        self._state: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+    def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._state is None:
+            fresh = np.zeros((*observation.shape[:-1], self._lstm.units), dtype=np.float32)
+            self._state = fresh, fresh
+        hidden, cell = self._lstm.step(observation, *self._state)
+        finite = bool(np.isfinite(hidden).all() and np.isfinite(cell).all())
+        self._state = (hidden, cell) if finite else None  # NaN would stay; forgotten, the next decision is sound
+        return self._bundle.head(hidden)
 
 
 def load_bundle(folder: Path | str) -> Bundle:
@@ -115,6 +167,7 @@ def load_bundle(folder: Path | str) -> Bundle:
     try:
         layers = tuple((tensors[f"w{number}"], tensors[f"b{number}"]) for number in range(int(manifest["layers"])))
         action = ActionSpec(tuple(manifest["action"]["knobs"]), manifest["action"]["reference"])
+        lstm = Lstm(*(tensors[key] for key in _LSTM)) if manifest.get("recurrent") else None
         return Bundle(
             name=str(manifest["name"]),
             layers=layers,
@@ -122,6 +175,8 @@ def load_bundle(folder: Path | str) -> Bundle:
             decision_interval_s=float(manifest["decision_interval_s"]),
             provenance=manifest.get("provenance", {}),
             model_card=str(manifest.get("model_card", "")),
+            output=str(manifest.get("output", "clip")),
+            lstm=lstm,
         )
     except KeyError as missing:
         raise BundleError(f"{folder}: the bundle lacks {missing}; {_REEXPORT}") from None
@@ -141,9 +196,9 @@ def _read_manifest(folder: Path) -> dict:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: not valid JSON ({error}); {_REEXPORT}") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") not in READABLE:
         given = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-        raise BundleError(f"{path}: format is {given!r}, this version reads {FORMAT!r}; {_REEXPORT}")
+        raise BundleError(f"{path}: format is {given!r}, this version reads {' and '.join(READABLE)}; {_REEXPORT}")
     return manifest
 
 

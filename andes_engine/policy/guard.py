@@ -22,7 +22,8 @@ class GuardedPolicy:
     """Asks a bundle for knobs at its decision interval.
 
     An exception, a NaN, an action out of bounds or an answer later than the budget gives the reference knobs until the next
-    decision; each is counted in `fallbacks` by cause, and the first of each cause is logged.
+    decision; each is counted in `fallbacks` by cause, and the first of each cause is logged. A recurrent policy starts without
+    a memory when it takes over, after an exception, and when the engine was idle for a decision or more, as an episode does.
 
     Args:
         bundle: The policy.
@@ -37,12 +38,13 @@ class GuardedPolicy:
         self.decisions = 0
         self.fallbacks: dict[str, int] = {}
         self._next_s = -np.inf
+        self._act = bundle.actor()
 
     @classmethod
     def load(cls, folder: Path) -> GuardedPolicy:
         """Guard the bundle in `folder`, which has acted once: the first decision is then as fast as the others."""
         bundle = load_bundle(folder)
-        bundle.act(np.zeros(OBSERVATION_SIZE, dtype=np.float32))
+        bundle.actor()(np.zeros(OBSERVATION_SIZE, dtype=np.float32))
         return cls(bundle, version=bundle_version(folder))
 
     @classmethod
@@ -57,12 +59,15 @@ class GuardedPolicy:
 
     def decide(self, now_s: float, observation: NDArray[np.float32]) -> NDArray[np.float64]:
         """Knob vector from now on; never raises."""
+        if now_s >= self._next_s + self.bundle.decision_interval_s:
+            self._act = self.bundle.actor()
         self._next_s = now_s + self.bundle.decision_interval_s
         self.decisions += 1
         started_s = time.perf_counter()
         try:
-            action = np.asarray(self.bundle.act(observation), dtype=np.float64)
+            action = np.asarray(self._act(observation), dtype=np.float64)
         except Exception as error:  # a server outlives its policy
+            self._act = self.bundle.actor()
             return self._fall_back("exception", repr(error))
         taken_s = time.perf_counter() - started_s
         if action.shape != (self.bundle.action.size,) or not np.isfinite(action).all():

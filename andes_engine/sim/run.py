@@ -49,9 +49,9 @@ def run_simulated(
 
 
 def _run_policy(simulator: Simulator, bundle: Bundle, until_s: float, advance: Advance) -> None:
-    decision_s = 0.0
+    act, decision_s = bundle.actor(), 0.0
     while not simulator.drained(0) and decision_s < until_s:
         observation = simulator.observations()[0]
-        simulator.set_knobs(0, bundle.action.knob_vector(np.asarray(bundle.act(observation))))
+        simulator.set_knobs(0, bundle.action.knob_vector(np.asarray(act(observation))))
         decision_s += bundle.decision_interval_s
         advance(simulator, min(decision_s, until_s))

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.save_util import load_from_zip_file
 
 from agents.algorithms import build_model
 from agents.build import env_config, validation_scenarios
 from agents.evaluate import evaluate
-from agents.learner import TrainingError, check_weights
+from agents.failure import TrainingError
+from agents.learner import check_weights
 from agents.run_dir import RunDir
 from agents.sb3_vec import make_vec_env
 from agents.schema import ConfigError
@@ -189,8 +191,7 @@ def test_learning_finds_the_better_direction(train_config: TrainFor) -> None:
 
 
 def _last_policy(run_dir: str) -> dict[str, torch.Tensor]:
-    state = torch.load(Path(run_dir) / "checkpoints" / "last" / "policy.pt", weights_only=False)
-    return state["state_dict"]
+    return load_from_zip_file(Path(run_dir) / "checkpoints" / "last" / "model.zip")[1]["policy"]
 
 
 def test_nothing_is_tracked_when_nothing_is_asked(finished: TrainResult) -> None:

@@ -98,6 +98,9 @@ class Misbehaving:
     def __init__(self, answer: object) -> None:
         self.answer = answer
 
+    def actor(self) -> object:
+        return self.act
+
     def act(self, observation: np.ndarray) -> object:
         if isinstance(self.answer, Exception):
             raise self.answer

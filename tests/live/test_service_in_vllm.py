@@ -36,6 +36,9 @@ class Policy:
     def __init__(self, act: Any) -> None:
         self.act = act
 
+    def actor(self) -> Any:
+        return self.act
+
 
 def fails(observation: np.ndarray) -> np.ndarray:
     raise RuntimeError("boom")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.actor import actor_of, put_actor
 from agents.algorithms import build_model
-from agents.export import actor_layers, put_actor
 from agents.fine_tune import FineTuneConfig
 from agents.schema import ConfigError
 from andes_engine.action import ActionSpec
@@ -33,8 +33,8 @@ def _model(action: ActionSpec, hidden: list[int]):
 def test_a_bundles_weights_come_back_from_the_model_they_were_put_into() -> None:
     bundle = make_bundle()
     model = _model(bundle.action, [weight.shape[0] for weight, _ in bundle.layers[:-1]])
-    put_actor(model.policy, bundle.layers)
-    for (weight, bias), (given, given_bias) in zip(actor_layers(model.policy), bundle.layers, strict=True):
+    put_actor(model.policy, bundle)
+    for (weight, bias), (given, given_bias) in zip(actor_of(model.policy).layers, bundle.layers, strict=True):
         np.testing.assert_array_equal(weight, given)
         np.testing.assert_array_equal(bias, given_bias)
 
@@ -42,7 +42,7 @@ def test_a_bundles_weights_come_back_from_the_model_they_were_put_into() -> None
 def test_weights_of_another_shape_are_refused() -> None:
     bundle = make_bundle()
     with pytest.raises(BundleError, match="not those of the bundle"):
-        put_actor(_model(bundle.action, [5, 5, 5]).policy, bundle.layers)
+        put_actor(_model(bundle.action, [5, 5, 5]).policy, bundle)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 1}, {"bursts": 0}])

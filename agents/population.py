@@ -1,0 +1,169 @@
+"""Search over the weights of a small policy, judged by the return of whole episodes: ARS and CMA-ES.
+
+The candidates of one update run side by side in the batched environment, each on the same episodes (common random numbers).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from cmaes import CMA, SepCMA
+from sb3_contrib import ARS
+from sb3_contrib.ars.policies import ARSPolicy
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from agents.agent_settings import ArsSettings, CmaEsSettings
+from agents.failure import diverged
+from agents.on_policy import zero
+from agents.sb3_vec import Sb3VecEnv
+from agents.schema import ConfigError
+
+_MOST_SEEDS = 2**30
+"""Below the entropy of every fixed split of `agents.build`, so that no training episode is one of theirs."""
+
+
+class StoppedError(Exception):
+    """The callback wants training to end in the middle of an update, which then does not count."""
+
+
+class PopulationSearch(ARS):
+    """ARS whose candidates are evaluated side by side."""
+
+    env: Sb3VecEnv
+
+    def _setup_model(self) -> None:
+        """The policy, its last layer at zero."""
+        super()._setup_model()
+        zero(self.policy.action_net[-1])
+        self.restored()
+
+    def evaluate_candidates(
+        self, candidate_weights: torch.Tensor, callback: BaseCallback, async_eval: Any
+    ) -> torch.Tensor:
+        """Return of each candidate. Shape (population, weights) -> (population,).
+
+        Raises:
+            StoppedError: If the callback ends training.
+        """
+        callback.on_rollout_start()
+        self.ep_info_buffer: Any = []
+        seed = self._seed_of_update()
+        batches = candidate_weights.split(self.env.num_envs)
+        returns = torch.cat([self._returns(batch, seed, callback) for batch in batches])
+        if not bool(torch.isfinite(returns).all()):
+            raise diverged("the return of a candidate is NaN or infinite", self.num_timesteps)
+        callback.on_rollout_end()
+        return returns
+
+    def _seed_of_update(self) -> int:
+        """The seed of this update's episodes and candidates; a run that goes on draws what it would have drawn."""
+        return int(np.random.default_rng((self.seed or 0, self._n_updates)).integers(_MOST_SEEDS))
+
+    def _returns(self, candidates: torch.Tensor, seed: int, callback: BaseCallback) -> torch.Tensor:
+        """Return of as many candidates as there are environments, or fewer."""
+        env = self.env
+        filled = torch.arange(env.num_envs) % len(candidates)
+        layers = unstacked(candidates[filled], self.policy)
+        observations: Any = env.reset_alike(seed)
+        total, left = np.zeros(env.num_envs), np.full(env.num_envs, self.n_eval_episodes)
+        while left.any():
+            observations, rewards, dones, infos = env.step(act_all(layers, observations))
+            total += np.where(left > 0, rewards, 0.0)
+            left -= dones & (left > 0)
+            self.num_timesteps += env.num_envs
+            callback.update_locals(locals())
+            if not callback.on_step():
+                raise StoppedError
+        return torch.from_numpy(total[: len(candidates)]).float()
+
+    def learn(self, total_timesteps: int, callback: Any = None, **given: Any) -> PopulationSearch:
+        """As `ARS.learn`, but it ends when the callback says so, also within an update."""
+        try:
+            super().learn(total_timesteps, callback, **given)
+        except StoppedError:
+            if isinstance(callback, BaseCallback):
+                callback.on_training_end()
+        return self
+
+    def restored(self) -> None:
+        """Search on from the policy's weights, which a checkpoint has set."""
+        self.weights = torch.nn.utils.parameters_to_vector(self.policy.parameters()).detach()
+
+
+class CmaEs(PopulationSearch):
+    """CMA-ES; the policy is the mean of its distribution.
+
+    Args:
+        settings: Of the search.
+        given: Arguments of `ARS` that are common to both.
+    """
+
+    def __init__(self, env: VecEnv, settings: CmaEsSettings, **given: Any) -> None:
+        super().__init__(env=env, **given)
+        kind: type[CMA | SepCMA] = SepCMA if settings.diagonal else CMA
+        recommended = 4 + math.floor(3 * math.log(self.n_params))
+        self.pop_size = settings.population or env.num_envs * math.ceil(recommended / env.num_envs)
+        mean = self.weights.numpy().astype(np.float64)
+        self.search = kind(mean, settings.sigma, seed=self.seed or 0, population_size=self.pop_size)
+
+    def _do_one_update(self, callback: BaseCallback, async_eval: Any) -> None:
+        """One generation."""
+        if self.search.should_stop():  # converged: more candidates would all be the same
+            raise StoppedError
+        self.search.reseed_rng(self._seed_of_update())  # its random state is not kept with it
+        candidates = np.stack([self.search.ask() for _ in range(self.pop_size)])
+        returns = self.evaluate_candidates(torch.from_numpy(candidates).float(), callback, async_eval).numpy()
+        self.search.tell([(candidate, -float(gained)) for candidate, gained in zip(candidates, returns, strict=True)])
+        self.weights = torch.from_numpy(self.search.mean).float()
+        self.policy.load_from_vector(self.weights)
+        self._n_updates += 1
+        self.logger.record("train/generation", self.search.generation)
+        self.logger.record("train/sigma", float(self.search._sigma))
+        self.logger.record("train/best_return", float(returns.max()))
+
+
+def ars(env: VecEnv, settings: ArsSettings, seed: int) -> PopulationSearch:
+    """Random directions from a linear policy at zero, or from a small network whose last layer is."""
+    names = ("n_delta", "n_top", "learning_rate", "delta_std", "n_eval_episodes")
+    given = {name: getattr(settings, name) for name in names}
+    return PopulationSearch(env=_batched(env), **_common(settings, seed), **given)
+
+
+def cma_es(env: VecEnv, settings: CmaEsSettings, seed: int) -> CmaEs:
+    """The same policies under CMA-ES."""
+    return CmaEs(_batched(env), settings, **_common(settings, seed), n_eval_episodes=settings.n_eval_episodes)
+
+
+def unstacked(candidates: torch.Tensor, policy: ARSPolicy) -> list[torch.Tensor]:
+    """Weights and biases of each layer, every candidate's. Shape (n, weights) -> (n, out, in), (n, out), ..."""
+    sizes = [parameter.numel() for parameter in policy.parameters()]
+    parts = candidates.split(sizes, dim=1)
+    return [part.view(len(candidates), *own.shape) for part, own in zip(parts, policy.parameters(), strict=True)]
+
+
+def act_all(layers: list[torch.Tensor], observations: np.ndarray) -> np.ndarray:
+    """Each candidate's action to its own observation. Shape (n, inputs) -> (n, k)."""
+    hidden = torch.from_numpy(observations).unsqueeze(-1)
+    pairs = list(zip(layers[0::2], layers[1::2], strict=True))
+    for weight, bias in pairs[:-1]:
+        hidden = torch.tanh(torch.baddbmm(bias.unsqueeze(-1), weight, hidden))
+    weight, bias = pairs[-1]
+    return torch.baddbmm(bias.unsqueeze(-1), weight, hidden).squeeze(-1).clamp(-1.0, 1.0).numpy()
+
+
+def _common(settings: ArsSettings | CmaEsSettings, seed: int) -> dict[str, Any]:
+    policy = {"net_arch": list(settings.hidden), "activation_fn": torch.nn.Tanh, "squash_output": False}
+    return {"policy": "MlpPolicy", "policy_kwargs": policy, "seed": seed, "zero_policy": False, "device": "cpu"}
+
+
+def _batched(env: VecEnv) -> Sb3VecEnv:
+    if not isinstance(env, Sb3VecEnv):
+        raise ConfigError(
+            f"a search over whole policies needs the batched simulator with unscaled rewards, not {type(env).__name__}; "
+            "set train.normalize_reward=false, or use agent=ppo"
+        )
+    return env
