@@ -169,7 +169,16 @@ def test_the_first_action_is_zero_everywhere(train_config: TrainFor) -> None:
     assert not model.predict(seen, deterministic=True)[0].any()
 
 
-def test_learning_finds_the_better_direction(train_config: TrainFor) -> None:
+@pytest.mark.parametrize(
+    "agent",
+    [
+        ("agent=ppo_small", "agent.learning_rate=0.01", "agent.batch_size=128", "agent.gamma=0.9"),
+        ("agent=sac", "agent.learning_rate=0.003", "agent.gamma=0.9", "agent.hidden=[16]", "agent.learning_starts=256"),
+        ("agent=cma_es", "agent.sigma=0.2", "agent.population=16"),
+    ],
+    ids=lambda agent: agent[0],
+)
+def test_learning_finds_the_better_direction(agent: tuple[str, ...], train_config: TrainFor) -> None:
     """The reference serves four requests at a time; more is plainly better, so the policy must learn to raise the cap."""
     config = train_config(
         "env.action=[batch_cap]",
@@ -178,9 +187,7 @@ def test_learning_finds_the_better_direction(train_config: TrainFor) -> None:
         "workload.duration_s=6",
         "env.load=[0.8, 0.9]",
         "train.eval_loads=[0.9]",
-        "agent.learning_rate=0.01",
-        "agent.batch_size=128",
-        "agent.gamma=0.9",
+        *agent,
         "train.steps=8192",
         "train.eval_every=4096",
     )

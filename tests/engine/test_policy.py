@@ -17,6 +17,7 @@ from andes_engine.knobs import KNOB_NAMES, KNOBS, Knobs
 from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.policy.bundle import Bundle, load_bundle
 from andes_engine.policy.guard import GuardedPolicy
+from andes_engine.policy.lstm import Lstm
 
 SPEC = ActionSpec(("horizon_s", "kv_watermark"), {"horizon_s": 20.0})
 
@@ -158,3 +159,58 @@ def test_contender_from_a_word(tmp_path: Path) -> None:
         contender("andse")
     with pytest.raises(BundleError, match="no policy bundle"):
         contender("runs/nowhere")
+
+
+def make_recurrent() -> Bundle:
+    rng = np.random.default_rng(1)
+    shapes = (16, OBSERVATION_SIZE), (16, 4), (16,)
+    lstm = Lstm(*(rng.normal(size=shape).astype(np.float32) for shape in shapes))
+    head = rng.normal(size=(SPEC.size, 4)).astype(np.float32), np.zeros(SPEC.size, np.float32)
+    return Bundle("recurrent", (head,), SPEC, 1.0, output="tanh", lstm=lstm)
+
+
+def test_a_recurrent_policy_remembers_and_comes_back(tmp_path: Path) -> None:
+    bundle = make_recurrent()
+    loaded = load_bundle(bundle.save(tmp_path / "b"))
+    seen = np.full(OBSERVATION_SIZE, 0.1, np.float32)
+    one, two = bundle.actor(), loaded.actor()
+    first, second = one(seen), one(seen)
+    assert not np.array_equal(first, second) and np.abs(second).max() < 1.0
+    assert np.array_equal(two(seen), first) and np.array_equal(two(seen), second)
+    with pytest.raises(BundleError, match=r"act through Bundle\.actor\(\)"):
+        bundle.act(seen)
+
+
+def test_what_is_not_finite_is_forgotten() -> None:
+    act = make_recurrent().actor()
+    seen = np.full(OBSERVATION_SIZE, 0.1, np.float32)
+    first = act(seen)
+    assert np.isnan(act(np.full(OBSERVATION_SIZE, np.nan, np.float32))).all()
+    assert np.array_equal(act(seen), first)
+
+
+def test_an_idle_engine_starts_without_a_memory() -> None:
+    guard, seen = GuardedPolicy(make_recurrent(), budget_s=1.0), np.full(OBSERVATION_SIZE, 0.1, np.float32)
+    first, second = guard.decide(0.0, seen), guard.decide(1.0, seen)
+    assert not np.array_equal(first, second)
+    assert np.array_equal(guard.decide(60.0, seen), first) and guard.fallbacks == {}
+
+
+def test_a_recurrent_layer_that_does_not_fit_is_refused() -> None:
+    wide = np.zeros((16, 3), np.float32), np.zeros((16, 4), np.float32), np.zeros(16, np.float32)
+    with pytest.raises(BundleError, match="LSTM must take"):
+        Bundle("b", make_recurrent().layers, SPEC, 1.0, lstm=Lstm(*wide))
+    with pytest.raises(BundleError, match="needs weights"):
+        Lstm(wide[0], wide[1][:, :3], wide[2])
+    with pytest.raises(BundleError, match="NaN"):
+        Lstm(wide[0], wide[1], np.full(16, np.nan, np.float32))
+
+
+def test_the_first_format_is_still_read(tmp_path: Path) -> None:
+    bundle = make_bundle()
+    folder = bundle.save(tmp_path / "b")
+    manifest = json.loads((folder / "bundle.json").read_text())
+    old = {key: value for key, value in manifest.items() if key not in ("output", "recurrent")}
+    (folder / "bundle.json").write_text(json.dumps(old | {"format": "andes-bundle-1"}))
+    seen = np.linspace(-1, 1, OBSERVATION_SIZE, dtype=np.float32)
+    assert np.array_equal(load_bundle(folder).act(seen), bundle.act(seen))
