@@ -193,7 +193,6 @@ def is_better(found: Sequence[Difference]) -> bool:
 
 
 def _plan(config: TuneConfig, settings: tuple[Setting, ...]) -> Plan:
-    first = next(iter(_starts(config)), {})
     return Plan(
         Path(config.run_dir),
         config.search,
@@ -201,7 +200,6 @@ def _plan(config: TuneConfig, settings: tuple[Setting, ...]) -> Plan:
         _reference(config),
         config.objective,
         config.study,
-        first,
         config.seed,
     )
 
@@ -266,5 +264,5 @@ def _header(command: str, tried: Mapping[str, int], first: Difference, config: T
         f"Found by {command or 'agents.tune'}",
         f"at commit {commit()}; {sum(tried.values())} trials ({numbers}).",
         f"Validation: mean QoE {first.mean:+.4f} [{first.low:+.4f}, {first.high:+.4f}] against {first.reference}, "
-        f"{first.workloads} workloads. Record: docs/tuning/{config.search.name}.json",
+        f"{first.workloads} workloads. Record: {config.record_dir}/{config.search.name}.json",
     ]

@@ -41,8 +41,8 @@ class Terms:
     def of(cls, candidate: RunRecord, reference: RunRecord) -> Terms:
         """From two runs of the same requests."""
         ours, theirs = summarize(candidate), summarize(reference)
-        differences = (ours[key] - theirs[key] for key in ("qoe_mean", "qoe_p10", "late_share"))
-        return cls(*differences, max(0.0, 1.0 - ours["tokens_per_s"] / theirs["tokens_per_s"]))
+        mean, p10, late = (ours[key] - theirs[key] for key in ("qoe_mean", "qoe_p10", "late_share"))
+        return cls(mean, p10, late, max(0.0, 1.0 - ours["tokens_per_s"] / theirs["tokens_per_s"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ def trials_grid(best: Sequence[FrozenTrial], space: SearchSettings) -> Grid:
 
 def history_figure(trials: Sequence[FrozenTrial]) -> Figure:
     """Objective of every complete trial, and the best so far."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
-    numbers, values = [trial.number for trial in complete], [trial.value for trial in complete]
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    numbers, values = [trial.number for trial in complete], np.array([trial.value for trial in complete], np.float64)
     pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
     with house_style():
         figure = Figure(figsize=(WIDTH_IN, 3.5), layout="constrained")

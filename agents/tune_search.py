@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -40,7 +39,6 @@ class Plan:
         reference: What candidates are measured against.
         objective: What is made large.
         study: How to search.
-        start: Values that CMA-ES starts from.
         seed: Of the order of workloads and of the sampler.
     """
 
@@ -50,7 +48,6 @@ class Plan:
     reference: Contender
     objective: ObjectiveSettings
     study: StudySettings
-    start: Mapping[str, Any]
     seed: int
 
 
@@ -99,7 +96,7 @@ def _work(plan: Plan, worker: int, started_s: float | None = None, show: Callabl
         return
     # another seed at every start, or one that goes on would draw what was drawn before
     entropy = np.random.SeedSequence([plan.seed, worker, len(before.get_trials(deepcopy=False))])
-    sampler = make_sampler(plan.study, plan.space, plan.start, int(entropy.generate_state(1)[0]))
+    sampler = make_sampler(plan.study, int(entropy.generate_state(1)[0]))
     study = load_study(plan.run_dir, sampler, make_pruner(plan.study))
     course = Course(plan.settings, plan.reference, plan.seed)
 

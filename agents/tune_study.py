@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial, TrialState
 from agents.row_store import first_difference
 from agents.run_dir import plain, write_text
 from agents.schema import ConfigError
-from agents.tune_space import SearchSettings
 from andes_engine.errors import AndesError, check_known
 
 JOURNAL, DESCRIPTION, LOCK = "study.jsonl", "search.json", "study.lock"
@@ -43,7 +42,7 @@ class StudySettings:
     """How to search.
 
     Args:
-        sampler: `tpe`, or `cmaes` (choices of names are then left to TPE).
+        sampler: `tpe`, or `cmaes`, which starts in the middle of the bounds and leaves choices of names to TPE.
         pruner: `wilcoxon` stops a trial that does worse than the best one workload by workload, `median` one whose running
             mean is below the median of the others', `none` no trial.
         startup_trials: Trials before the sampler models anything.
@@ -117,17 +116,14 @@ def load_study(path: Path, sampler: optuna.samplers.BaseSampler | None = None, p
     )
 
 
-def make_sampler(
-    settings: StudySettings, space: SearchSettings, start: Mapping[str, Any] | None, seed: int
-) -> optuna.samplers.BaseSampler:
-    """The sampler; CMA-ES starts from the values of `start`."""
+def make_sampler(settings: StudySettings, seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         tpe = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=settings.startup_trials)
         if settings.sampler == "tpe":
             return tpe
         return optuna.samplers.CmaEsSampler(
-            x0={name: start[name] for name in space.knobs} if start else None,
             seed=seed,
             n_startup_trials=settings.startup_trials,
             independent_sampler=tpe,
