@@ -332,3 +332,30 @@ def _difference(metric: str, mean: float) -> Difference:
 def test_a_winner_is_better_and_its_tail_no_worse(mean: float, p10: float, late: float, won: bool) -> None:
     pairs = (("qoe_mean", mean), ("qoe_p10", p10), ("late_share", late))
     assert is_better([_difference(metric, value) for metric, value in pairs]) is won
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "tuning").glob("*.json")), ids=lambda path: path.stem)
+def test_a_recorded_winner_is_the_scheduler_that_comes_with_it(path: Path) -> None:
+    record = json.loads(path.read_text())
+    given = yaml.safe_load((ROOT / "conf" / "scheduler" / f"{path.stem}.yaml").read_text())
+    assert record["winner"] == given and record["better"] is True and record["suite"] == "tuning"
+    best = record["top"][0]
+    assert best["knobs"] == given["knobs"] and best["value"] > 0.0
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("search=tuned_ands", "unknown search 'tuned_ands'. Did you mean 'tuned_andes'?"),
+        (
+            "search.knobs.horizon_s=[0,5]",
+            "bounds of knob 'horizon_s' = [0, 5] must be [low, high] with 1 <= low < high <= 400",
+        ),
+        ("+search.knobs.horizon=[1,5]", "unknown knob 'horizon'. Did you mean 'horizon_s'?"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(override: str, told: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scripts.tune", override, f"run_dir={tmp_path}/run"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert told in done.stderr and not (tmp_path / "run" / JOURNAL).exists()
