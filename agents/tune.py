@@ -132,7 +132,7 @@ def tune(config: TuneConfig, command: str = "", progress: bool = False) -> Tuned
     """
     settings = training_settings(config)
     plan = _plan(config, settings)
-    with study_folder(plan.run_dir, described(config, settings), _starts(config)):
+    with study_folder(plan.run_dir, described(config, settings), config.search.starts(config.start.values())):
         run = RunDir.create(config.run_dir, plain(config), config.seed, go_on=True)
         run_trials(plan, progress)
         return _judged(config, plan, run, command)
@@ -202,10 +202,6 @@ def _plan(config: TuneConfig, settings: tuple[Setting, ...]) -> Plan:
         config.study,
         config.seed,
     )
-
-
-def _starts(config: TuneConfig) -> list[dict[str, Any]]:
-    return [config.search.values(setting) for setting in config.start.values()]
 
 
 def _reference(config: TuneConfig) -> Contender:

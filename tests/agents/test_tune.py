@@ -242,6 +242,18 @@ def test_a_search_that_cannot_work_is_refused(search: dict[str, Any], told: str)
         from_mapping(SearchSettings, {"name": "mine", **search})
 
 
+def test_the_first_start_is_tried_with_variations() -> None:
+    given = {"name": "mine", "knobs": {"horizon_s": None, "kv_reserve": None}, "lengths": ["none", "hazard"]}
+    space = from_mapping(SearchSettings, {**given, "variations": [{"lengths": "hazard"}, {"kv_reserve": 0.1}]})
+    first = {"horizon_s": 20.0, "kv_reserve": 0.0, "lengths": "none"}
+    starts = space.starts([SchedulerSettings("a", knobs={"horizon_s": 20.0}), SchedulerSettings("b")])
+    assert starts[0] == first and starts[1]["horizon_s"] == 10.0
+    assert starts[2:] == [{**first, "lengths": "hazard"}, {**first, "kv_reserve": 0.1}]
+    for wrong, told in (({"length": "none"}, "Did you mean 'lengths'"), ({"kv_reserve": 0.9}, "does not reach")):
+        with pytest.raises(AndesError, match=told):
+            from_mapping(SearchSettings, {**given, "variations": [wrong]}).starts([SchedulerSettings("a")])
+
+
 def test_a_start_outside_the_bounds_is_refused(tmp_path: Path) -> None:
     search = {"name": "toy", "knobs": {"batch_cap": [10.0, 20.0]}}
     with pytest.raises(ConfigError, match=r"start 'narrow' has batch_cap = 4\.0, which search 'toy' does not reach"):
