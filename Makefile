@@ -12,7 +12,7 @@ RUN   := .venv/bin/python -m
 READY := .venv/.ready-$(VLLM)
 PEERS := .venv-peers/.ready
 
-.PHONY: help setup demo live-benefit fidelity calibrate gpu soak bench bench-peers reproduce test lint format clean distclean
+.PHONY: help setup demo live-benefit fidelity calibrate gpu soak tune bench bench-peers reproduce test lint format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ gpu: $(READY) ## Calibrate this machine's GPU and compare the schedulers on it w
 
 soak: $(READY) ## Load a real server for 20 minutes with bursts, bad clients and failing policies; SOAK_ARGS=minutes=5 for less
 	@$(RUN) scripts.soak $(SOAK_ARGS)
+
+tune: $(READY) ## Search fixed settings of a scheduler, 12 minutes each; TUNE_ARGS="search=best_static write=true" for another
+	@$(RUN) scripts.tune study.minutes=12 $(TUNE_ARGS)
 
 bench: $(READY) ## Measure speed, start-up and memory into benchmarks/RESULTS.md (about 10 minutes)
 	@$(RUN) benchmarks.bench $(BENCH_ARGS)

@@ -23,7 +23,7 @@ from andes_engine.workload.trace import load_trace, read_trace
 from andes_engine.workload.trace_lines import has_times
 from envs.config import EnvConfig
 
-SPLITS = {"validation": 0x5EED_0A1D, "held_out": 0x4E1D_0047}
+SPLITS = {"validation": 0x5EED_0A1D, "held_out": 0x4E1D_0047, "tuning": 0x7A9E_0C35}
 """Entropy of the fixed workload sets. Training seeds are small numbers, so no training episode can equal one of these."""
 
 _SPEC_PARTS = tuple(WorkloadSpec.__dataclass_fields__.keys() & WorkloadSettings.__dataclass_fields__.keys())
