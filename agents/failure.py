@@ -35,7 +35,7 @@ def failure(error: Exception, run: RunDir, steps: int) -> TrainingError:
             f"training stopped after {steps} decisions, a file could not be written or read: {error}; is the disk full?"
         )
     elif isinstance(error, ValueError) and "invalid values" in str(error):  # torch refuses NaN in a distribution
-        cause = str(diverged("the distribution of actions overflowed", steps))
+        cause = str(diverged("the distribution of actions holds NaN or infinity", steps))
     else:
         cause = f"training stopped after {steps} decisions: {type(error).__name__}: {error} (traceback in {run.path / ERROR})"
         with suppress(OSError):
