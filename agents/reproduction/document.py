@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+from PIL import Image
+
 from agents.compare_report import file_stem
 from agents.reproduction.section import Section, claims_grid
+from andes_engine.report.figures import png_bytes
 from andes_engine.report.grid import Grid, to_markdown
 from andes_engine.report.html import ReportFigure, write_report
 from andes_engine.report.provenance import commit, versions
 from andes_engine.report.svg import svg_text
 
 PAGE, FIGURES = "REPRODUCTION.md", Path("docs") / "reproduction"
+LARGEST_SVG_BYTES = 60_000
+"""A drawing that takes more is kept as pixels: the repository stays small."""
+
 TITLE = "The Andes paper, made again in the simulator"
 INTRODUCTION = (
     "Simulated, every run drained, on held-out seeds; QoE is the headline form of METRICS.md; loads are shares of what FCFS "
@@ -64,7 +72,16 @@ def _count(sections: Sequence[Section]) -> str:
     )
 
 
+def _few_colors(figure: Figure) -> bytes:
+    """A drawing as a PNG of 64 colours, a fifth of the size."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png_bytes(figure))).convert("RGB").quantize(64).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def _picture(folder: Path, entry: ReportFigure) -> str:
-    place = FIGURES / f"{file_stem(entry.title)}.svg"
-    (folder / place).write_text(svg_text(entry.figure), encoding="utf-8")
+    svg, place = svg_text(entry.figure).encode(), FIGURES / file_stem(entry.title)
+    small = len(svg) <= LARGEST_SVG_BYTES
+    place = place.with_suffix(".svg" if small else ".png")
+    (folder / place).write_bytes(svg if small else _few_colors(entry.figure))
     return f"![{entry.title}]({place.as_posix()})\n\n{entry.caption}"

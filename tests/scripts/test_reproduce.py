@@ -51,12 +51,12 @@ def test_the_readme_has_the_claims_of_the_committed_reproduction(
     )
     (tmp_path / "docs" / "reproduction").mkdir(parents=True)
     (tmp_path / "run").mkdir()
-    (tmp_path / "README.md").write_text(f"kept {update_readme.CLAIMS_BEGIN}old{update_readme.CLAIMS_END}")
+    (tmp_path / "README.md").write_text(f"kept {update_readme.CLAIMS_BEGIN}stale{update_readme.CLAIMS_END}")
     (tmp_path / "run" / "results.json").write_text(json.dumps(found))
     monkeypatch.setattr(update_readme, "ROOT", tmp_path)
     update_readme.main([str(tmp_path / "run")])
     assert (
-        "old" not in (text := (tmp_path / "README.md").read_text())
+        "stale" not in (text := (tmp_path / "README.md").read_text())
         and "kept" in text
         and found["claims"][0]["ours"] in text
     )
