@@ -51,7 +51,11 @@ def commit() -> str:
     try:
         head, changes = (
             subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10
+                ["git", "--no-optional-locks", "-C", str(folder), *words],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
             ).stdout
             for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
         )
