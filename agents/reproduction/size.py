@@ -36,7 +36,7 @@ class Size:
 
     def search(self, search: Search) -> Search:
         """The capacity search at this scale."""
-        return search if self.share == 1.0 else replace(search, seeds=1, scan=3, tolerance=0.1)
+        return search if self.share == 1.0 else replace(search, seeds=1, scan=3, tolerance=0.1, high=4.0 * search.high)
 
     def _traffic(self, workload: WorkloadSettings) -> WorkloadSettings:
         if self.share == 1.0 or workload.duration_s is None:

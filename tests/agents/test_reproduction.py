@@ -173,7 +173,7 @@ def test_the_document_has_every_claim_and_picture(tmp_path: Path) -> None:
     ("override", "error", "said"),
     [
         ("size=huge", UnknownNameError, "Known: full, smoke"),
-        ("+statements=[brust]", UnknownNameError, "Did you mean 'burst'"),
+        ("statements=[brust]", UnknownNameError, "Did you mean 'burst'"),
         ("~compare.contenders.fcfs", AndesError, "fcfs and andes must take part"),
         ("capacity.target=2.0", SettingError, "between 0 and 1"),
     ],

@@ -34,7 +34,7 @@ def test_a_small_reproduction_writes_everything_and_goes_on_where_it_was(tmp_pat
 
     again = reproduce(*small)
     assert f"{len(rows)} of {len(rows)} runs are in" in again.stdout
-    refused = reproduce(*small, "compare.contenders.andes.knobs={horizon_s: 20.0}")
+    refused = reproduce(*small, "+compare.contenders.andes.knobs.horizon_s=20.0")
     assert refused.returncode == 2 and "give another run_dir" in refused.stderr
 
 
