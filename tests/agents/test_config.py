@@ -71,7 +71,7 @@ def test_every_choice_of_a_group_makes_an_environment(group: str, choice: str) -
 
 
 def test_every_scheduler_has_a_file_and_one_line_that_says_what_it_is() -> None:
-    assert set(choices("scheduler")) == {*SCHEDULERS, "fcfs_reserve", "tuned_andes", "best_static"}
+    assert set(choices("scheduler")) == {*SCHEDULERS, "fcfs_reserve", "tuned_andes"}
     for path in (FOLDER / "scheduler").glob("*.yaml"):
         first, *rest = path.read_text(encoding="utf-8").splitlines()
         assert first.startswith("# ") and "name:" in "".join(rest)
