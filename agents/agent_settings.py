@@ -37,7 +37,7 @@ class PpoSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class RecurrentPpoSettings:
+class RecurrentPpoSettings(PpoSettings):
     """PPO with an LSTM before policy and value function, as `sb3_contrib.RecurrentPPO` names its parameters.
 
     Args:
@@ -46,25 +46,13 @@ class RecurrentPpoSettings:
         log_std: Logarithm of the first standard deviation of the actions.
     """
 
-    lstm: int = 32
     hidden: tuple[int, ...] = (32,)
-    log_std: float = -1.0
-    learning_rate: float = 3e-4
-    n_steps: int = 128
-    batch_size: int = 256
-    n_epochs: int = 10
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    clip_range: float = 0.2
-    ent_coef: float = 0.0
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
-    target_kl: float | None = 0.03
+    lstm: int = 32
 
     def __post_init__(self) -> None:
-        _check_hidden(self.hidden)
-        if self.lstm < 1 or self.n_steps < 2 or self.batch_size < 2:
-            raise ConfigError(f"agent needs lstm >= 1, n_steps >= 2 and batch_size >= 2; got {self}")
+        PpoSettings.__post_init__(self)  # by name: a class with slots is made twice, and super() would know the first
+        if self.lstm < 1:
+            raise ConfigError(f"agent needs lstm >= 1; got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +79,15 @@ class SacSettings:
     ent_coef: str | float = "auto_0.01"
 
     def __post_init__(self) -> None:
-        _check_off_policy(self)
+        _check_hidden(self.hidden)
+        if self.batch_size < 2 or self.learning_starts < 1 or self.gradient_steps < 1:
+            raise ConfigError(f"agent needs batch_size >= 2, learning_starts >= 1 and gradient_steps >= 1; got {self}")
+        if self.buffer_size < self.batch_size:
+            raise ConfigError(f"agent.buffer_size = {self.buffer_size} must hold a batch of {self.batch_size}")
 
 
 @dataclass(frozen=True, slots=True)
-class TqcSettings:
+class TqcSettings(SacSettings):
     """Truncated quantile critics, as `sb3_contrib.TQC` names its parameters; otherwise as SAC.
 
     Args:
@@ -104,22 +96,12 @@ class TqcSettings:
         top_quantiles_to_drop_per_net: Highest quantiles left out, against overestimation.
     """
 
-    hidden: tuple[int, ...] = (64, 64)
-    log_std: float = -1.0
-    learning_rate: float = 3e-4
-    buffer_size: int = 200_000
-    learning_starts: int = 1_000
-    batch_size: int = 256
-    gradient_steps: int = 1
-    tau: float = 0.005
-    gamma: float = 0.99
-    ent_coef: str | float = "auto_0.01"
     n_critics: int = 2
     n_quantiles: int = 25
     top_quantiles_to_drop_per_net: int = 2
 
     def __post_init__(self) -> None:
-        _check_off_policy(self)
+        SacSettings.__post_init__(self)
         if not 0 <= self.top_quantiles_to_drop_per_net < self.n_quantiles or self.n_critics < 1:
             raise ConfigError(
                 f"agent needs n_critics >= 1 and n_quantiles > top_quantiles_to_drop_per_net >= 0; got {self}"
@@ -178,11 +160,3 @@ class CmaEsSettings:
 def _check_hidden(hidden: tuple[int, ...]) -> None:
     if any(units < 1 for units in hidden):
         raise ConfigError(f"agent.hidden = {list(hidden)} must be layers of at least 1 unit; [] for none")
-
-
-def _check_off_policy(settings: SacSettings | TqcSettings) -> None:
-    _check_hidden(settings.hidden)
-    if settings.batch_size < 2 or settings.learning_starts < 1 or settings.gradient_steps < 1:
-        raise ConfigError(f"agent needs batch_size >= 2, learning_starts >= 1 and gradient_steps >= 1; got {settings}")
-    if settings.buffer_size < settings.batch_size:
-        raise ConfigError(f"agent.buffer_size = {settings.buffer_size} must hold a batch of {settings.batch_size}")

@@ -185,7 +185,7 @@ def workload_at_rate(settings: WorkloadSettings, seed: int, rate: float) -> Work
         seed: Of everything drawn.
         rate: Mean arrival rate, requests/s.
     """
-    if not (settings.trace and has_times(settings.trace)):
+    if not is_replayed(settings):
         return generate(spec_of(settings), seed, rate)
     trace = _recorded(settings, seed)
     return trace.at_rate(rate) if settings.rescale else trace

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from agents.build import contenders_from, spec_of
 from agents.capacity_search import Curve, Point, Search, search_capacity
 from agents.capacity_traffic import CommonTraffic
 from agents.config import SchedulerSettings, WorkloadSettings
-from agents.pool import available_cores
+from agents.pool import available_cores, processes
 from agents.run_dir import RunDir, plain
 from agents.schema import ConfigError
 from andes_engine.contender import Contender
@@ -228,8 +227,7 @@ def _mean_qoe(engine: EngineConfig, workload: Workload, contender: Contender) ->
 
 @contextmanager
 def _pool(workers: int) -> Iterator[Executor | None]:
-    """Processes for the whole search, or None to stay in this one; spawned, not forked (see `agents.evaluate`)."""
+    """Processes for the whole search, or None to stay in this one."""
     count = workers or available_cores()
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=spawn) if count > 1 else nullcontext() as pool:
+    with processes(count) if count > 1 else nullcontext() as pool:
         yield pool

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from agents.build import held_out, spec_of
+from agents.build import held_out, is_replayed, spec_of
 from agents.config import WorkloadSettings
 from andes_engine.engine import EngineConfig
 from andes_engine.workload import Workload
 from andes_engine.workload.generate import DEFAULT_DURATION_S, saturation_rate
-from andes_engine.workload.trace_lines import has_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,7 @@ class CommonTraffic:
     @classmethod
     def up_to(cls, high: float, engine: EngineConfig, settings: WorkloadSettings, seeds: int) -> CommonTraffic:
         """Traffic for loads up to `high`."""
-        if settings.trace and has_times(settings.trace):
-            return cls(engine, replace(settings, rescale=True), seeds)
-        if settings.requests or settings.multi_round is not None:
+        if is_replayed(settings) or settings.requests or settings.multi_round is not None:
             return cls(engine, settings, seeds)
         end_s = settings.duration_s or DEFAULT_DURATION_S
         count = math.ceil(1.1 * high * saturation_rate(engine, spec_of(settings)) * end_s) + 10

@@ -55,7 +55,7 @@ def tqc(env: VecEnv, settings: TqcSettings, seed: int) -> TQC:
     )
 
 
-def _from_reference(model: Any, settings: SacSettings | TqcSettings) -> Any:
+def _from_reference(model: Any, settings: SacSettings) -> Any:
     actor = model.policy.actor
     zero(actor.mu)
     zero(actor.log_std)
@@ -63,11 +63,11 @@ def _from_reference(model: Any, settings: SacSettings | TqcSettings) -> Any:
     return model
 
 
-def _policy(settings: SacSettings | TqcSettings) -> dict[str, Any]:
+def _policy(settings: SacSettings) -> dict[str, Any]:
     return {"net_arch": list(settings.hidden), "activation_fn": torch.nn.Tanh}
 
 
-def _given(env: VecEnv, settings: SacSettings | TqcSettings, seed: int) -> dict[str, Any]:
+def _given(env: VecEnv, settings: SacSettings, seed: int) -> dict[str, Any]:
     given = {
         entry.name: getattr(settings, entry.name) for entry in fields(settings) if entry.name not in _OF_THE_POLICY
     }

@@ -37,7 +37,7 @@ def zero(layer: torch.nn.Module) -> None:
             parameter.zero_()
 
 
-def _policy(settings: PpoSettings | RecurrentPpoSettings) -> dict[str, Any]:
+def _policy(settings: PpoSettings) -> dict[str, Any]:
     layers = list(settings.hidden)
     return {
         "net_arch": {"pi": layers, "vf": layers},
@@ -46,7 +46,7 @@ def _policy(settings: PpoSettings | RecurrentPpoSettings) -> dict[str, Any]:
     }
 
 
-def _given(env: VecEnv, settings: PpoSettings | RecurrentPpoSettings) -> dict[str, Any]:
+def _given(env: VecEnv, settings: PpoSettings) -> dict[str, Any]:
     given = {
         entry.name: getattr(settings, entry.name) for entry in fields(settings) if entry.name not in _OF_THE_POLICY
     }

@@ -74,9 +74,7 @@ def _one_by_one(jobs: Sequence[Job], order: Sequence[int], tokens: bool) -> Iter
 def _side_by_side(jobs: Sequence[Job], order: Sequence[int], count: int, tokens: bool) -> Iterator[Done]:
     """As many runs as workers are under way, so that a process that dies was at one of these; after a failure no more start."""
     left = iter(order)
-    # Spawned, not forked: a fork would copy the locks of whatever threads torch, numba or a tracker have running.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_belong_to_parent) as pool:
+    with processes(count) as pool:
         under_way: dict[Future[tuple[RunRecord, float]], int] = {}
 
         def start_more() -> RunFailedError | None:
@@ -120,6 +118,13 @@ def _simulated(job: Job, tokens: bool) -> tuple[RunRecord, float]:
     started_s = time.perf_counter()
     record = run_simulated(job.engine, job.workload, job.contender, token_log=tokens)
     return record, time.perf_counter() - started_s
+
+
+def processes(count: int) -> ProcessPoolExecutor:
+    """So many processes of ours; they leave interrupts to their parent, and end when it is killed."""
+    # Spawned, not forked: a fork would copy the locks of whatever threads torch, numba or a tracker have running.
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, mp_context=spawn, initializer=_belong_to_parent)
 
 
 def _belong_to_parent() -> None:

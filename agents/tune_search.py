@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from agents.pool import available_cores
+from agents.pool import available_cores, processes
 from agents.suite import Setting
 from agents.tune_objective import Course, NotFiniteError, ObjectiveSettings, Terms, mean_terms
 from agents.tune_space import SearchSettings
@@ -78,8 +77,7 @@ def run_trials(plan: Plan, progress: bool = False) -> None:
 
 
 def _side_by_side(plan: Plan, count: int, show: Callable[[], None]) -> None:
-    spawn = multiprocessing.get_context("spawn")  # not forked, see `agents.pool`
-    with ProcessPoolExecutor(count, mp_context=spawn) as pool:
+    with processes(count) as pool:
         left = {pool.submit(_work, plan, worker) for worker in range(count)}
         while left:
             done, left = wait(left, timeout=POLL_S)

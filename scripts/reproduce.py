@@ -19,7 +19,7 @@ def main(cfg: DictConfig) -> None:
     from agents.reproduction.section import claims_grid
     from agents.schema import from_mapping
 
-    done = reproduce(from_mapping(ReproduceConfig, settings_of(cfg)), "make reproduce")
+    done = reproduce(from_mapping(ReproduceConfig, settings_of(cfg)))
     claims = [claim for section in done.sections for claim in section.claims]
     print_result([claims_grid(claims)], document=done.document, report=done.report)
 

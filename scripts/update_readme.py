@@ -10,17 +10,24 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from andes_engine.report.grid import Cell, Column, Grid, markdown_lines, spread_cell
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SOAK_BEGIN, SOAK_END = "<!-- soak:begin -->", "<!-- soak:end -->"
 SERVICE_BEGIN, SERVICE_END = "<!-- service:begin -->", "<!-- service:end -->"
 CLAIMS_BEGIN, CLAIMS_END = "<!-- claims:begin -->", "<!-- claims:end -->"
+SERVICE_COLUMNS = (
+    ("QoE mean", "qoe_mean", ".3f"),
+    ("QoE p10", "qoe_p10", ".3f"),
+    ("TTFT p50, s", "ttft_p50_s", ".2f"),
+    ("TTFT p99, s", "ttft_p99_s", ".2f"),
+    ("tokens/s", "tokens_per_s", ".0f"),
+)
+BENCH_COLUMNS = (("bench: TTFT p50, ms", "median_ttft_ms"), ("bench: TTFT p99, ms", "p99_ttft_ms"))
 PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.svg")
 
 
@@ -76,27 +83,15 @@ def soak_text(results: dict[str, Any]) -> str:
 def service_text(results: dict[str, Any]) -> str:
     """What clients of the emulated GPU got under each scheduler: our load generator's view, and `vllm bench serve`'s."""
     bursts, bench, device = results["bursts"], results["vllm_bench_serve"], results["config"]["emulate"]
-    heads = (
-        "QoE mean",
-        "QoE p10",
-        "TTFT p50, s",
-        "TTFT p99, s",
-        "tokens/s",
-        "bench: TTFT p50, ms",
-        "bench: TTFT p99, ms",
-    )
-    keys = (
-        ("qoe_mean", ".3f"),
-        ("qoe_p10", ".3f"),
-        ("ttft_p50_s", ".2f"),
-        ("ttft_p99_s", ".2f"),
-        ("tokens_per_s", ".0f"),
-    )
-    lines = [f"| scheduler | {' | '.join(heads)} |", "| --- |" + " ---: |" * len(heads)]
-    for name, runs in bursts.items():
-        cells = [range_text([run[key] for run in runs], form) for key, form in keys]
-        cells += [f"{bench[name][key]:.0f}" if name in bench else "–" for key in ("median_ttft_ms", "p99_ttft_ms")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    rows = [
+        (
+            Cell(name),
+            *(spread_cell([run[key] for run in runs], form) for _, key, form in SERVICE_COLUMNS),
+            *(Cell(f"{bench[name][key]:.0f}") if name in bench else Cell() for _, key in BENCH_COLUMNS),
+        )
+        for name, runs in bursts.items()
+    ]
+    columns = (Column("scheduler", numeric=False), *(Column(label) for label, *_ in (*SERVICE_COLUMNS, *BENCH_COLUMNS)))
     requests = ", ".join(f"{run['requests']:.0f}" for run in next(iter(bursts.values())))
     return "\n".join(
         [
@@ -105,24 +100,18 @@ def service_text(results: dict[str, Any]) -> str:
             f"{device['kv_tokens']:,} tokens of KV cache. Andes against FCFS, burst by burst: mean QoE "
             f"{', '.join(f'{gain:+.3f}' for gain in results['qoe_mean_gain'])}; throughput lost "
             f"{', '.join(f'{lost:.1%}' for lost in results['throughput_lost'])}.\n",
-            *lines,
+            markdown_lines(Grid("", columns, tuple(rows))),
         ]
     )
 
 
 def claims_text(results: dict[str, Any]) -> str:
     """The paper's claims and what came out here."""
-    heads = ("claim", "source", "published", "here", "holds")
+    columns = tuple(Column(label, numeric=False) for label in ("claim", "source", "published", "here", "holds"))
     keys = ("what", "source", "published", "ours", "holds")
-    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
-    lines += [f"| {' | '.join(claim[key] for key in keys)} |" for claim in results["claims"]]
-    return "\n".join([*lines, "", f"Made by `make reproduce` at commit `{results['commit']}`."])
-
-
-def range_text(values: Sequence[float], form: str) -> str:
-    """Median, and the range in brackets."""
-    low, middle, high = (format(float(value), form) for value in np.quantile(values, (0.0, 0.5, 1.0)))
-    return f"{middle} [{low} to {high}]"
+    rows = tuple(tuple(Cell(claim[key]) for key in keys) for claim in results["claims"])
+    made = f"Made by `make reproduce` at commit `{results['commit']}`."
+    return f"{markdown_lines(Grid('', columns, rows))}\n\n{made}"
 
 
 def replaced(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:

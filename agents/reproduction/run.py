@@ -83,12 +83,8 @@ class Reproduction:
     report: Path
 
 
-def reproduce(config: ReproduceConfig, command: str) -> Reproduction:
+def reproduce(config: ReproduceConfig) -> Reproduction:
     """Run what is missing and write everything anew.
-
-    Args:
-        config: What to run.
-        command: For the document: what it is made with.
 
     Raises:
         AndesError: If the configuration cannot work; nothing has run then.
@@ -98,6 +94,7 @@ def reproduce(config: ReproduceConfig, command: str) -> Reproduction:
     contenders = contenders_from(config.compare.contenders, None)
     whole = suite_of(config.compare).settings
     paper = size.of(list(whole))
+    searched = _capacity_settings(config, size, whole)  # refused now, not after all has run
     statements = [STATEMENTS[key] for key in config.statements]
     checks = {statement.key: _checked(statement, size) for statement in statements}
     suite = Suite("reproduction", (*paper, *(setting for settings in checks.values() for setting in settings)))
@@ -108,13 +105,14 @@ def reproduce(config: ReproduceConfig, command: str) -> Reproduction:
         _paper_section(config, of_paper),
         sweep_section(of_paper),
         hour_section(of_paper),
-        _saving(config, size, whole),
+        _saving(config, size, searched),
         *(_statement_section(statement, outcomes) for statement in statements),
     ]
     run = RunDir.create(config.run_dir, plain(config), config.seed, go_on=True)
     run.write_results({**made_with(), "claims": [claim for section in sections for claim in section.claims]})
     origin: dict[str, object] = {**provenance([outcome.record for outcome in of_paper], plain(config))}
     folder = Path(config.out) if config.out else run.path
+    command = "make reproduce" if size is SIZES["full"] else f"python -m scripts.reproduce size={config.size}"
     document = write_document(folder, command, sections, time.monotonic() - started_s)
     return Reproduction(tuple(sections), document, write_html(run.path / "report.html", sections, origin))
 
@@ -126,19 +124,22 @@ def _checked(statement: Statement, size: Size) -> list[Setting]:
 
 
 def _paper_section(config: ReproduceConfig, outcomes: Sequence[Outcome]) -> Section:
-    found = differences(outcomes, ["fcfs", "andes"], config.compare.metrics, config.seed)
+    found = differences(outcomes, config.compare.references, config.compare.metrics, config.seed)
     grid = difference_grid(found, "Paired differences over the paper's suite")
     return Section("The suite as a whole", (), (grid,), (), (times_claim(outcomes),))
 
 
-def _saving(config: ReproduceConfig, size: Size, paper: Sequence[Setting]) -> Section:
+def _capacity_settings(config: ReproduceConfig, size: Size, paper: Sequence[Setting]) -> list[Setting]:
     bursts = [size.scaled(setting) for setting in paper if setting.name.endswith("h 2.0")]
     check_known("engine of the suite", config.capacity_engines, {setting.engine.name for setting in bursts})
-    chosen = [
+    return [
         setting
         for setting in bursts
         if setting.workload.lengths in SAVING_LENGTHS and setting.engine.name in config.capacity_engines
     ]
+
+
+def _saving(config: ReproduceConfig, size: Size, chosen: Sequence[Setting]) -> Section:
     engines = list({setting.engine.name: setting.engine for setting in chosen}.values())
     workloads = list({setting.workload.name: setting.workload for setting in chosen}.values())
     who = contenders_from({**config.compare.contenders, **config.capacity_contenders}, None)

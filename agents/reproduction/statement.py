@@ -18,7 +18,7 @@ from agents.suite import Setting
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.metrics import metric, summarize
-from andes_engine.report.grid import Cell, Column, Grid, metric_label
+from andes_engine.report.grid import Cell, Column, Grid, metric_label, spread_cell
 
 FloatArray = NDArray[np.float64]
 
@@ -135,8 +135,7 @@ def value_cell(values: FloatArray, digits: int, sign: str = "") -> Cell:
     """Median of one value for each seed, with the range. A dash where a value is missing."""
     if not np.isfinite(values).all():
         return Cell()
-    texts = [f"{value:{sign}.{digits}f}" for value in (np.median(values), values.min(), values.max())]
-    return Cell(texts[0], f"{texts[1]} to {texts[2]}" if len(values) > 1 else "")
+    return spread_cell(values, f"{sign}.{digits}f")
 
 
 def _label(key: str) -> str:

@@ -17,10 +17,7 @@ from andes_engine.report.html import ReportFigure
 from andes_engine.report.load_panels import qoe_load_panels
 
 DEFAULT_H, DEFAULT_W = 2.0, 0.35
-AXES = {
-    "h": ("intensity of the burst h, peak rate over mean rate", DEFAULT_W),
-    "w": ("share of time at the peak w", DEFAULT_H),
-}
+AXES = {"h": "intensity of the burst h, peak rate over mean rate", "w": "share of time at the peak w"}
 
 HOUR_KEYS = ("qoe_mean", "qoe_share_95", "ttft_mean_s", "tds_mean", "peak_queue")
 HOUR_PUBLISHED = {
@@ -39,7 +36,7 @@ ByPoint = Mapping[str, Mapping[float, Sequence[RunRecord]]]
 def sweep_section(outcomes: Sequence[Outcome]) -> Section:
     """Both sweeps as panels, and in words how often Andes is ahead."""
     figures, text = [], []
-    for axis, (label, _) in AXES.items():
+    for axis, label in AXES.items():
         panels = _panels(outcomes, axis)
         if not panels:
             continue

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from andes_engine.report.grid import MISSING, Cell, Column, Grid
+from andes_engine.report.grid import MISSING, Cell, Column, Grid, spread_cell
 
 LIVE = "live vLLM"
 FEW_PREEMPTIONS = 0.02
@@ -109,8 +109,8 @@ def ranking_grid(comparisons: Sequence[Comparison]) -> Grid:
 def _spread(values: Sequence[float], form: str) -> Cell:
     if not values:
         return Cell(MISSING)
-    middle, low, high = (format(value, form) for value in (np.median(values), min(values), max(values)))
-    return Cell(middle) if low == high else Cell(middle, f"{low} to {high}")
+    same = format(min(values), form) == format(max(values), form)
+    return Cell(format(np.median(values), form)) if same else spread_cell(values, form)
 
 
 def _each(values: Iterable[Any]) -> list[Any]:

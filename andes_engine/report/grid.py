@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +28,12 @@ class Cell(NamedTuple):
     def text(self) -> str:
         """Both on one line."""
         return f"{self.value} [{self.spread}]" if self.spread else self.value
+
+
+def spread_cell(values: Sequence[float] | NDArray[np.float64], form: str) -> Cell:
+    """Median of several values, with their range; one value stands alone."""
+    texts = [format(float(value), form) for value in np.quantile(values, (0.5, 0.0, 1.0))]
+    return Cell(texts[0], f"{texts[1]} to {texts[2]}" if np.size(values) > 1 else "")
 
 
 class Column(NamedTuple):
@@ -70,13 +79,17 @@ def metric_label(entry: Metric) -> str:
 
 
 def to_markdown(grid: Grid) -> str:
-    """A GitHub-flavoured Markdown table; groups become part of the column names, which Markdown cannot span."""
+    """A GitHub-flavoured Markdown table with its title and notes."""
+    notes = [f"\n{_escape(note)}" for note in grid.notes]
+    return "\n".join([f"**{_escape(grid.title)}**\n", markdown_lines(grid), *notes]) + "\n"
+
+
+def markdown_lines(grid: Grid) -> str:
+    """The table alone; groups become part of the column names, which Markdown cannot span."""
     names = [_escape(f"{column.group}: {column.label}" if column.group else column.label) for column in grid.columns]
     rules = ["---:" if column.numeric else "---" for column in grid.columns]
     rows = [[_escape(cell.text) for cell in row] for row in grid.rows]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (names, rules, *rows)]
-    notes = [f"\n{_escape(note)}" for note in grid.notes]
-    return "\n".join([f"**{_escape(grid.title)}**\n", *lines, *notes]) + "\n"
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (names, rules, *rows))
 
 
 def to_rich(grid: Grid) -> Table:

@@ -27,6 +27,8 @@ class Cooldown:
     def resting(self, requests: Iterable[Any], step: int) -> set[str]:
         """Which of the waiting requests rest in `step`."""
         known = self._since_step
+        if not known:  # as at nearly every step
+            return set()
         return {request.request_id for request in requests if request.request_id in known and self.rests(request, step)}
 
     def rests(self, request: Any, step: int) -> bool:
