@@ -143,6 +143,16 @@ def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
     return guarded
 
 
+@contextmanager
+def resumable(kept: str, run_dir: str) -> Iterator[None]:
+    """Around work that goes on where it was stopped: an interrupt is told in one line, with what is kept and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted; finished {kept} are kept, start again with run_dir={run_dir} to go on", file=sys.stderr)
+        raise SystemExit(EXIT_INTERRUPTED) from None
+
+
 def _end(message: str) -> None:
     """Refuse; in a sweep only this job, so that the others go on and `launch` tells at the end."""
     if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import hydra
 from omegaconf import DictConfig
 
-from agents.cli import EXIT_INTERRUPTED, clear_errors, launch, settings_of
+from agents.cli import clear_errors, launch, print_result, resumable, settings_of
 
 MOST_TABLES = 12
 """Tables that are printed; of a larger suite only the differences are, the rest is in the report."""
@@ -17,28 +15,17 @@ MOST_TABLES = 12
 @clear_errors
 def main(cfg: DictConfig) -> None:
     """Compare, print the tables and where things are."""
-    from rich.console import Console
-
     from agents.compare import compare
     from agents.config import CompareConfig
     from agents.schema import from_mapping
-    from andes_engine.report.grid import to_rich
 
     config = from_mapping(CompareConfig, settings_of(cfg))
-    try:
+    with resumable("runs", config.run_dir):
         result = compare(config)
-    except KeyboardInterrupt:
-        print(
-            f"interrupted; finished runs are kept, start again with run_dir={config.run_dir} to go on", file=sys.stderr
-        )
-        raise SystemExit(EXIT_INTERRUPTED) from None
-    console = Console(width=None if sys.stdout.isatty() else 140)
     shown = result.grids if len(result.grids) <= MOST_TABLES else result.grids[-1:]
-    for grid in shown:
-        console.print(to_rich(grid))
-    if len(shown) < len(result.grids):
-        console.print(f"{len(result.grids) - len(shown)} more tables, one for each setting and load, are in the report")
-    console.print(f"report: {result.report}\nresults: {result.run_dir}/results.json", soft_wrap=True)
+    left = len(result.grids) - len(shown)
+    said = [f"{left} more tables, one for each setting and load, are in the report"] if left else []
+    print_result(shown, said, report=result.report, results=result.run_dir / "results.json")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from agents.cli import clear_errors, launch, print_result, settings_of
+from agents.cli import clear_errors, launch, print_result, resumable, settings_of
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="reproduce")
@@ -19,7 +19,9 @@ def main(cfg: DictConfig) -> None:
     from agents.reproduction.section import claims_grid
     from agents.schema import from_mapping
 
-    done = reproduce(from_mapping(ReproduceConfig, settings_of(cfg)))
+    config = from_mapping(ReproduceConfig, settings_of(cfg))
+    with resumable("runs", config.run_dir):
+        done = reproduce(config)
     claims = [claim for section in done.sections for claim in section.claims]
     print_result([claims_grid(claims)], document=done.document, report=done.report)
 

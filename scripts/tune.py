@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from agents.cli import EXIT_INTERRUPTED, clear_errors, launch, print_result, settings_of
+from agents.cli import clear_errors, launch, print_result, resumable, settings_of
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="tune")
@@ -19,14 +17,8 @@ def main(cfg: DictConfig) -> None:
     from agents.tune import TuneConfig, tune
 
     config = from_mapping(TuneConfig, settings_of(cfg))
-    try:
+    with resumable("trials", config.run_dir):
         tuned = tune(config, _command(), progress=True)
-    except KeyboardInterrupt:
-        print(
-            f"interrupted; finished trials are kept, start again with run_dir={config.run_dir} to go on",
-            file=sys.stderr,
-        )
-        raise SystemExit(EXIT_INTERRUPTED) from None
     places = {"scheduler": tuned.written} if tuned.written else {}
     results, figures = tuned.run_dir / "results.json", tuned.run_dir / "figures"
     print_result(tuned.grids, [tuned.sentence], results=results, figures=figures, **places)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,27 @@ def test_a_small_reproduction_writes_everything_and_goes_on_where_it_was(tmp_pat
     assert f"{len(rows)} of {len(rows)} runs are in" in again.stdout
     refused = reproduce(*small, "+compare.contenders.andes.knobs.horizon_s=20.0")
     assert refused.returncode == 2 and "give another run_dir" in refused.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupted_reproduction_says_how_to_go_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "scripts.reproduce", "size=smoke", f"run_dir={run}"]
+    running = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    rows = run / "rows.jsonl"
+    while not (rows.is_file() and rows.read_bytes().count(b"\n") > 1):
+        assert running.poll() is None, "it ended before it could be stopped"
+        time.sleep(0.05)
+    for patience_s in (
+        5.0,
+        100.0,
+    ):  # Python drops an interrupt that comes while it cleans up an object; a user asks again
+        running.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            said = running.communicate(timeout=patience_s)[1]
+            break
+    assert running.returncode == 130
+    assert f"interrupted; finished runs are kept, start again with run_dir={run}" in said and "Traceback" not in said
 
 
 def test_the_readme_has_the_claims_of_the_committed_reproduction(
