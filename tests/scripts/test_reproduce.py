@@ -6,15 +6,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from scripts import update_readme
-
-ROOT = Path(__file__).parents[2]
+from tests.scripts.stopping import ROOT, stopped
 
 
 def reproduce(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,21 +41,8 @@ def test_a_small_reproduction_writes_everything_and_goes_on_where_it_was(tmp_pat
 @pytest.mark.slow
 def test_an_interrupted_reproduction_says_how_to_go_on(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "scripts.reproduce", "size=smoke", f"run_dir={run}"]
-    running = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    rows = run / "rows.jsonl"
-    while not (rows.is_file() and rows.read_bytes().count(b"\n") > 1):
-        assert running.poll() is None, "it ended before it could be stopped"
-        time.sleep(0.05)
-    for patience_s in (
-        5.0,
-        100.0,
-    ):  # Python drops an interrupt that comes while it cleans up an object; a user asks again
-        running.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            said = running.communicate(timeout=patience_s)[1]
-            break
-    assert running.returncode == 130
+    code, said = stopped(["scripts.reproduce", "size=smoke"], run, signal.SIGINT, 1)
+    assert code == 130
     assert f"interrupted; finished runs are kept, start again with run_dir={run}" in said and "Traceback" not in said
 
 

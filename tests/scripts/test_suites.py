@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.scripts.stopping import ROOT, finished, stopped
+
 LONG = ("engine=cpu_tiny", "workload=tiny", "workload.duration_s=30", "loads=[1.2]", "seeds=20", "metrics=[qoe_mean]")
 
 
@@ -24,39 +22,18 @@ def script(name: str, *overrides: str, code: int = 0) -> subprocess.CompletedPro
     return done
 
 
-def stopped(run_dir: Path, how: signal.Signals, workers: int, more_than: int) -> tuple[int, str]:
-    """Exit code and errors of a comparison that got a signal after a few runs; an interrupt reaches its workers too."""
-    command = [sys.executable, "-m", "scripts.compare", *LONG, f"workers={workers}", f"run_dir={run_dir}"]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    running = subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipes)
-    while finished(run_dir) <= more_than:
-        assert running.poll() is None, "it ended before it could be stopped"
-        time.sleep(0.01)
-    send = os.killpg if how is signal.SIGINT else os.kill
-    for patience_s in (
-        3.0,
-        100.0,
-    ):  # Python drops an interrupt that comes while it cleans up an object; a user asks again
-        send(running.pid, how)
-        with suppress(subprocess.TimeoutExpired):
-            said = running.communicate(timeout=patience_s)[1]
-            return running.returncode, said
-    raise AssertionError("it did not stop")
-
-
-def finished(run_dir: Path) -> int:
-    rows = run_dir / "rows.jsonl"
-    return rows.read_bytes().count(b"\n") if rows.is_file() else 0
+def compared(workers: int) -> list[str]:
+    return ["scripts.compare", *LONG, f"workers={workers}"]
 
 
 @pytest.mark.slow
 def test_a_stopped_comparison_goes_on_and_ends_as_one_that_was_not(tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
-    code, said = stopped(run, signal.SIGINT, 2, 3)
+    code, said = stopped(compared(2), run, signal.SIGINT, 3)
     assert code == 130 and f"interrupted; finished runs are kept, start again with run_dir={run}" in said
     assert "Traceback" not in said
     kept = finished(run)
-    assert stopped(run, signal.SIGKILL, 1, kept)[0] == -signal.SIGKILL
+    assert stopped(compared(1), run, signal.SIGKILL, kept)[0] == -signal.SIGKILL
     assert kept < finished(run) < 60
     said = script("compare", *LONG, "workers=2", f"run_dir={run}").stdout
     assert f" of 60 runs are in {run} already" in said and "tuned_andes − andes" in said
