@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def stopped(arguments: list[str], run_dir: Path, how: signal.Signals, more_than: int) -> tuple[int, str]:
-    """Exit code and errors of `python -m ...` that got a signal after more than so many rows; an interrupt reaches its workers."""
+    """Exit code and errors of `python -m ...` that got a signal after more than so many rows; its workers get an interrupt too."""
     running = subprocess.Popen(
         [sys.executable, "-m", *arguments, f"run_dir={run_dir}"],
         cwd=ROOT,
@@ -21,7 +21,7 @@ def stopped(arguments: list[str], run_dir: Path, how: signal.Signals, more_than:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - sets a signal, takes no lock
+        preexec_fn=_heed_interrupts,
     )
     while finished(run_dir) <= more_than:
         assert running.poll() is None, "it ended before it could be stopped"
