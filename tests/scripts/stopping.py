@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def stopped(arguments: list[str], run_dir: Path, how: signal.Signals, more_than: int) -> tuple[int, str]:
-    """Exit code and errors of `python -m ...` that got a signal after more than so many rows; its workers get an interrupt too."""
+    """Exit code and errors of `python -m ...` that got a signal after more than so many rows, with its workers if it is an
+    interrupt.
+    """
     running = subprocess.Popen(
         [sys.executable, "-m", *arguments, f"run_dir={run_dir}"],
         cwd=ROOT,
