@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.schema import ConfigError
+from andes_engine.errors import check_known
+from andes_engine.observation import FEATURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,8 @@ class CmaEsSettings:
         population: Candidates of a generation; by default as many as environments, at least what CMA-ES recommends.
         diagonal: Whether covariances between weights are left out (sep-CMA-ES): linear in their number instead of quadratic.
         n_eval_episodes: Episodes that judge a candidate, the same for all of a generation.
+        inputs: Features of the observation that the policy looks at, by name; null for all, [] for a constant action. Fewer
+            weights are found sooner; the others stay 0.
     """
 
     hidden: tuple[int, ...] = ()
@@ -150,11 +154,13 @@ class CmaEsSettings:
     population: int | None = None
     diagonal: bool = True
     n_eval_episodes: int = 1
+    inputs: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_hidden(self.hidden)
         if not self.sigma > 0.0 or self.n_eval_episodes < 1 or (self.population is not None and self.population < 2):
             raise ConfigError(f"agent needs sigma > 0, population >= 2 and n_eval_episodes >= 1; got {self}")
+        check_known("input of a policy", self.inputs or (), [feature.name for feature in FEATURES])
 
 
 def _check_hidden(hidden: tuple[int, ...]) -> None:

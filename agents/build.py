@@ -67,14 +67,14 @@ def spec_of(settings: WorkloadSettings) -> WorkloadSpec:
     return workload_spec(given)
 
 
-def validation_scenarios(config: TrainConfig) -> list[Scenario]:
-    """The workloads that choose between checkpoints: fixed, every kind of traffic of the training, on its first engine."""
+def validation_scenarios(config: TrainConfig, engine: EngineConfig) -> list[Scenario]:
+    """The workloads that choose between checkpoints: fixed, every kind of traffic of the training, on one of its engines."""
     settings = config.train
     seeds = seed_range(settings.eval_seeds)
     return [
-        scenario._replace(stratum=f"{traffic.name}, {scenario.stratum}")
+        scenario._replace(stratum=f"{engine.name}, {traffic.name}, {scenario.stratum}")
         for traffic in (config.workload, *config.more_workloads.values())
-        for scenario in _drawn(config.engine, traffic, settings.eval_loads, seeds, "validation", config.engine)
+        for scenario in _drawn(engine, traffic, settings.eval_loads, seeds, "validation", engine)
     ]
 
 

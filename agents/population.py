@@ -6,6 +6,7 @@ The candidates of one update run side by side in the batched environment, each o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from agents.failure import diverged
 from agents.on_policy import zero
 from agents.sb3_vec import Sb3VecEnv
 from agents.schema import ConfigError
+from andes_engine.observation import FEATURES
 
 _MOST_SEEDS = 2**30
 """Below the entropy of every fixed split of `agents.build`, so that no training episode is one of theirs."""
@@ -105,9 +107,10 @@ class CmaEs(PopulationSearch):
     def __init__(self, env: VecEnv, settings: CmaEsSettings, **given: Any) -> None:
         super().__init__(env=env, **given)
         kind: type[CMA | SepCMA] = SepCMA if settings.diagonal else CMA
-        recommended = 4 + math.floor(3 * math.log(self.n_params))
+        self._searched = _searched(self.policy, settings.inputs)
+        mean = self.weights.numpy().astype(np.float64)[self._searched]
+        recommended = 4 + math.floor(3 * math.log(len(mean)))
         self.pop_size = settings.population or env.num_envs * math.ceil(recommended / env.num_envs)
-        mean = self.weights.numpy().astype(np.float64)
         self.search = kind(mean, settings.sigma, seed=self.seed or 0, population_size=self.pop_size)
 
     def _do_one_update(self, callback: BaseCallback, async_eval: Any) -> None:
@@ -116,14 +119,20 @@ class CmaEs(PopulationSearch):
             raise StoppedError
         self.search.reseed_rng(self._seed_of_update())  # its random state is not kept with it
         candidates = np.stack([self.search.ask() for _ in range(self.pop_size)])
-        returns = self.evaluate_candidates(torch.from_numpy(candidates).float(), callback, async_eval).numpy()
+        returns = self.evaluate_candidates(self._whole(candidates), callback, async_eval).numpy()
         self.search.tell([(candidate, -float(gained)) for candidate, gained in zip(candidates, returns, strict=True)])
-        self.weights = torch.from_numpy(self.search.mean).float()
+        self.weights = self._whole(self.search.mean[None, :])[0]
         self.policy.load_from_vector(self.weights)
         self._n_updates += 1
         self.logger.record("train/generation", self.search.generation)
         self.logger.record("train/sigma", float(self.search._sigma))
         self.logger.record("train/best_return", float(returns.max()))
+
+    def _whole(self, searched: np.ndarray) -> torch.Tensor:
+        """All weights of policies of which some are searched. Shape (n, searched) -> (n, weights)."""
+        whole = np.zeros((len(searched), self.n_params), dtype=np.float32)
+        whole[:, self._searched] = searched
+        return torch.from_numpy(whole)
 
 
 def ars(env: VecEnv, settings: ArsSettings, seed: int) -> PopulationSearch:
@@ -136,6 +145,15 @@ def ars(env: VecEnv, settings: ArsSettings, seed: int) -> PopulationSearch:
 def cma_es(env: VecEnv, settings: CmaEsSettings, seed: int) -> CmaEs:
     """The same policies under CMA-ES."""
     return CmaEs(_batched(env), settings, **_common(settings, seed), n_eval_episodes=settings.n_eval_episodes)
+
+
+def _searched(policy: ARSPolicy, inputs: Sequence[str] | None) -> np.ndarray:
+    """Which weights of a policy a search moves: all but those of inputs it does not look at. Shape (weights,)."""
+    kept = [torch.ones_like(parameter, dtype=torch.bool) for parameter in policy.parameters()]
+    if inputs is not None:
+        looked_at = torch.tensor([feature.name in inputs for feature in FEATURES])
+        kept[0] &= looked_at  # first layer's weights, an input in each column
+    return torch.cat([entry.flatten() for entry in kept]).numpy()
 
 
 def unstacked(candidates: torch.Tensor, policy: ARSPolicy) -> list[torch.Tensor]:

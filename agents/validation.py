@@ -39,16 +39,16 @@ class Validator:
     """Runs policies through the validation workloads, which are never those of a result.
 
     Args:
-        config: Names engine, traffic, loads and the reference scheduler.
+        config: Names engines, traffic, loads and the reference scheduler.
     """
 
     def __init__(self, config: TrainConfig) -> None:
-        self._engine = config.engine
-        self._scenarios = validation_scenarios(config)
+        engines = (config.engine, *config.more_engines.values())
+        self._scenarios = [(engine, validation_scenarios(config, engine)) for engine in engines]
         self._reference = config.scheduler.contender
         others = [Contender("fcfs", "fcfs"), Contender("andes", "andes")]
         self._contenders = [self._reference, *(other for other in others if other.name != self._reference.name)]
-        self._outcomes = evaluate(self._engine, self._scenarios, self._contenders)
+        self._outcomes = self._evaluated(self._contenders)
 
     @property
     def references(self) -> dict[str, float]:
@@ -58,11 +58,14 @@ class Validator:
     def __call__(self, bundle: Bundle, steps: int) -> Validation:
         """Judge a policy."""
         policy = replace(self._reference, name=f"{bundle.name} (policy)", bundle=bundle)
-        mine = evaluate(self._engine, self._scenarios, [policy])
+        mine = self._evaluated([policy])
         matched = pairs([*self._outcomes, *mine], policy.label, self._reference.label)
         difference = paired_difference(matched, replicates=REPLICATES)
         bounds = (difference.low, difference.high) if difference.has_interval else (None, None)
         return Validation(steps, mean_qoe(mine, policy.label), difference.mean, *bounds)
+
+    def _evaluated(self, contenders: list[Contender]) -> list[Outcome]:
+        return [outcome for engine, scenarios in self._scenarios for outcome in evaluate(engine, scenarios, contenders)]
 
 
 def mean_qoe(outcomes: list[Outcome], name: str) -> float:

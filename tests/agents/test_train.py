@@ -63,7 +63,9 @@ def test_the_bundle_is_the_best_policy_with_its_provenance(finished: TrainResult
     assert bundle.provenance["steps"] == finished.best.steps and bundle.provenance["seed"] == 0
     assert "cpu_tiny" in bundle.model_card and "held-out" in bundle.model_card
     config = debug_config(finished.run_dir)
-    learned = evaluate(config.engine, validation_scenarios(config), [Contender("learned", bundle=bundle)])
+    learned = evaluate(
+        config.engine, validation_scenarios(config, config.engine), [Contender("learned", bundle=bundle)]
+    )
     assert np.mean([entry.record.qoe.mean() for entry in learned]) == pytest.approx(finished.best.qoe, abs=1e-12)
 
 
