@@ -40,6 +40,8 @@ class WorkloadSettings:
         users: Who asks: a number of users, or a mapping; null for one user.
         patience: Readers who leave: their mean patience in s, or a mapping; null for readers who stay.
         multi_round: Conversations with follow-ups: mean turns, or a mapping; null for single turns.
+        segments: How traffic changes midway: a list of mappings, each with its `share` of `duration_s`, its `load_factor`, and
+            what is different of `arrivals`, `lengths`, `readers` and `ttft`; null for traffic that stays as it is.
     """
 
     name: str
@@ -56,6 +58,7 @@ class WorkloadSettings:
     users: Any = None
     patience: Any = None
     multi_round: Any = None
+    segments: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from andes_engine.action import ActionSpec
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import AndesError
 from andes_engine.step_time import preset
-from andes_engine.workload.generate import WorkloadSpec
 from andes_engine.workload.spec import workload_spec
+from andes_engine.workload.traffic import WorkloadSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from numpy.random import SeedSequence
 
 from andes_engine.engine import EngineConfig
 from andes_engine.workload import Workload
-from andes_engine.workload.generate import generate, saturation_rate
+from andes_engine.workload.generate import generate_on, saturation_rate
 from envs.config import EnvConfig
 
 
@@ -36,8 +36,7 @@ class EpisodeSampler:
         engine = config.engines[self._rng.integers(len(config.engines))]
         spec = config.workloads[self._rng.integers(len(config.workloads))]
         load = float(self._rng.uniform(*config.load))
-        rate = load * saturation_rate(engine, spec)
-        workload = generate(spec, self._requests.spawn(1)[0], rate)
+        workload = generate_on(engine, spec, self._requests.spawn(1)[0], load)
         return Episode(engine, workload.fitting(engine)[0], load)
 
 
