@@ -53,6 +53,7 @@ def env_config(config: TrainConfig) -> EnvConfig:
         scheduler=config.scheduler.contender.scheduler,
         lengths=config.scheduler.lengths,
         length_sigma=config.scheduler.length_sigma,
+        keep_kv=config.scheduler.keep_kv,
     )
 
 

@@ -63,13 +63,14 @@ class WorkloadSettings:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerSettings:
-    """A scheduler with fixed knobs, and what it expects of output lengths; the fields are those of `Contender`."""
+    """A scheduler with fixed knobs, its length source and what it keeps of victims; the fields are those of `Contender`."""
 
     name: str
     scheduler: str = "andes"
     knobs: Mapping[str, float] = field(default_factory=dict)
     lengths: str = "none"
     length_sigma: float = 0.6
+    keep_kv: float = 0.0
 
     def __post_init__(self) -> None:
         Knobs(self.knobs)  # refused here, where the message can name the setting and its file
@@ -77,7 +78,14 @@ class SchedulerSettings:
     @property
     def contender(self) -> Contender:
         """The scheduler as it takes part in a comparison."""
-        return Contender(self.name, self.scheduler, self.knobs, lengths=self.lengths, length_sigma=self.length_sigma)
+        return Contender(
+            self.name,
+            self.scheduler,
+            self.knobs,
+            lengths=self.lengths,
+            length_sigma=self.length_sigma,
+            keep_kv=self.keep_kv,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,8 @@ class EnvSettings:
         load: Bounds of the load of an episode, in shares of FCFS saturation.
         decision_interval_s: Time between actions, s.
         time_limit_s: Episodes still running then are truncated, s.
-        action: Knobs the policy moves; their reference is the chosen scheduler's setting.
+        action: Knobs the policy moves, or `knobs`, `index` or `both` (`action.ACTION_SPACES`); their reference is the chosen
+            scheduler's setting.
     """
 
     num_envs: int = 8

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from agents.actor import actor_of
 from agents.checkpoint import CHECKPOINTS, checkpoint_folder
 from agents.run_dir import RunDir
-from andes_engine.action import ActionSpec
 from andes_engine.errors import BundleError, UnknownNameError
 from andes_engine.policy.bundle import Bundle, load_bundle
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
+
+    from envs.config import EnvConfig
 
 
 def policy_folder(given: Path | str) -> Path:
@@ -27,18 +28,29 @@ def policy_folder(given: Path | str) -> Path:
 def bundle_of(
     policy: BasePolicy,
     name: str,
-    action: ActionSpec,
-    decision_interval_s: float,
+    env: EnvConfig,
     provenance: Mapping[str, object] | None = None,
     model_card: str = "",
 ) -> Bundle:
-    """A bundle that acts exactly as `policy.predict(deterministic=True)`.
+    """A bundle that acts exactly as `policy.predict(deterministic=True)`, in the environment it was trained in.
 
     Raises:
         BundleError: If the policy is none that a bundle can hold.
     """
     layers, output, lstm = actor_of(policy)
-    return Bundle(name, layers, action, decision_interval_s, dict(provenance or {}), model_card, output, lstm)
+    return Bundle(
+        name,
+        layers,
+        env.action,
+        env.decision_interval_s,
+        dict(provenance or {}),
+        model_card,
+        output,
+        lstm,
+        env.scheduler,
+        env.lengths,
+        env.keep_kv,
+    )
 
 
 def export_checkpoint(run: Path | str, checkpoint: str, out: Path | str | None, name: str | None = None) -> Path:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.random import SeedSequence
 from tqdm import tqdm
 
-from agents.actor import put_actor
+from agents.actor import actor_of, put_actor
 from agents.build import SPLITS
 from agents.config import TrainSettings
-from agents.export import bundle_of, policy_folder
+from agents.export import policy_folder
 from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
 from agents.statistics import Pair, paired_difference
@@ -121,7 +121,7 @@ def _trained(env: SchedulerEnv, bundle: Bundle, config: FineTuneConfig) -> Any:
     settings = TrainSettings(steps=config.steps, eval_every=config.steps + 1)
     model.learn(config.steps, callback=Watch(settings, NoTracker(), lambda _: {}))
     check_weights(model.policy, model.num_timesteps)
-    return bundle_of(model.policy, bundle.name, bundle.action, bundle.decision_interval_s).layers
+    return actor_of(model.policy).layers
 
 
 def _judged(

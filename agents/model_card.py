@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from agents.config import TrainConfig
 from agents.validation import Validation
+from andes_engine.action import action_names
 
 
 def model_card(config: TrainConfig, curve: Sequence[Validation], references: Mapping[str, float]) -> str:
@@ -15,7 +16,7 @@ def model_card(config: TrainConfig, curve: Sequence[Validation], references: Map
     low, high = config.env.load
     lines = [
         f"# {config.name}",
-        f"Sets {', '.join(config.env.action)} of the scheduler '{config.scheduler.scheduler}' every "
+        f"Sets {', '.join(action_names(config.env.action))} of the scheduler '{config.scheduler.scheduler}' every "
         f"{config.env.decision_interval_s:g} s. Its zero action is '{config.scheduler.name}'.",
         f"Trained in the simulator on {engines}; traffic {traffic}; loads {low:g} to {high:g} of FCFS saturation; "
         f"seed {config.seed}.",

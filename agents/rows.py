@@ -40,6 +40,7 @@ class ContenderRow:
     knobs: Mapping[str, float] = field(default_factory=dict)
     lengths: str = "none"
     length_sigma: float = 0.6
+    keep_kv: float = 0.0
     bundle: BundleRef | None = None
 
     @classmethod
@@ -50,7 +51,8 @@ class ContenderRow:
             name = bundle_hash(contender.bundle)
             bundle = BundleRef(f"{BUNDLES}/{name}", name)
         knobs = {name: float(value) for name, value in sorted(contender.knobs.items())}
-        return cls(contender.name, contender.scheduler, knobs, contender.lengths, contender.length_sigma, bundle)
+        expects = contender.lengths, contender.length_sigma
+        return cls(contender.name, contender.scheduler, knobs, *expects, contender.keep_kv, bundle)
 
     def contender(self, run_dir: Path) -> Contender:
         """The contender again, with the bundle that lies in the run directory.
@@ -66,7 +68,8 @@ class ContenderRow:
                     f"{run_dir / self.bundle.folder}: is another policy ({bundle_hash(bundle)}) than the one of the row "
                     f"({self.bundle.fingerprint}); put that one back"
                 )
-        return Contender(self.name, self.scheduler, self.knobs, bundle, self.lengths, self.length_sigma)
+        expects = self.lengths, self.length_sigma
+        return Contender(self.name, self.scheduler, self.knobs, bundle, *expects, self.keep_kv)
 
 
 @dataclass(frozen=True, slots=True)

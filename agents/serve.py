@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agents.config import ServeConfig
 from agents.export import policy_folder
+from andes_engine.contender import Contender
 from andes_engine.errors import AndesError
 from andes_engine.planner_config import PlannerConfig
 from andes_engine.policy.bundle import load_bundle
@@ -52,7 +53,10 @@ def serve_command(config: ServeConfig) -> list[str]:
         place = policy_folder(config.policy)
         andes["policy"] = str(place.resolve())
         if (folder := bundle_folder(place)) is not None:
-            andes["knobs"] = dict(load_bundle(folder).action.reference)
+            bundle = load_bundle(folder)
+            Contender(bundle.name, bundle=bundle).check_deployable()
+            andes |= {"knobs": dict(bundle.action.reference), "scheduler": bundle.scheduler}
+            andes |= {"lengths": bundle.lengths} if bundle.lengths != "none" else {}
     for key, value in config.andes.items():
         if key in andes or key in ("lengths", "policy", "emulate"):
             raise AndesError(f"andes.{key} = {value!r}: set {key} itself instead, or the scheduler that has it")

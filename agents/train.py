@@ -184,7 +184,7 @@ class Training:
         env, config = self.env, self.config
         card = model_card(config, self.curve, self.validator.references)
         provenance = plain(self._provenance())
-        return bundle_of(self.model.policy, config.name, env.action, env.decision_interval_s, provenance, card)
+        return bundle_of(self.model.policy, config.name, env, provenance, card)
 
     def _save(self, which: str) -> None:
         state = {

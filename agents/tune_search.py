@@ -129,8 +129,8 @@ def _tried(plan: Plan, course: Course, trial: optuna.Trial) -> float:
             raise NotFiniteError(f"the objective is {score} in workload {step}: {asdict(terms)}")
         seen.append(terms)
         scores.append(score)
-        # Wilcoxon's test compares trials workload by workload, the median rule their running means
-        trial.report(score if plan.study.pruner == "wilcoxon" else float(np.mean(scores)), step)
+        # the paired rule compares trials workload by workload, the median rule their running means
+        trial.report(score if plan.study.pruner == "paired" else float(np.mean(scores)), step)
         if step + 1 < len(course) and trial.should_prune():
             trial.set_user_attr(TERMS, mean_terms(seen))
             raise optuna.TrialPruned

@@ -28,6 +28,7 @@ class SearchSettings:
         knobs: Knobs that move, with narrower bounds `[low, high]`, or None for those of `andes_engine.knobs`.
         schedulers: Schedulers to choose from.
         lengths: Length sources to choose from; none may be clairvoyant.
+        keep_kv: Host memory for KV caches of preempted requests to choose from, in shares of the device's.
         fixed: Knobs that stand still off the paper's default.
         variations: Changes of the first start, each tried as well: in many dimensions a search finds no better place in a few
             hundred trials unless it starts near one.
@@ -42,6 +43,7 @@ class SearchSettings:
     knobs: Mapping[str, Any]
     schedulers: tuple[str, ...] = ("andes",)
     lengths: tuple[str, ...] = ("none",)
+    keep_kv: tuple[float, ...] = (0.0,)
     fixed: Mapping[str, float] = field(default_factory=dict)
     variations: tuple[Mapping[str, Any], ...] = ()
 
@@ -57,14 +59,18 @@ class SearchSettings:
             raise ConfigError(
                 f"lengths '{clairvoyant[0]}' knows true output lengths, no server does; give none or hazard"
             )
-        if not (self.schedulers and self.lengths and self.knobs):
+        if not (self.schedulers and self.lengths and self.keep_kv and self.knobs):
             raise ConfigError(f"search '{self.name}' has nothing to choose; name at least one knob under `knobs`")
 
     @property
-    def choices(self) -> dict[str, tuple[str, ...]]:
-        """What is chosen from more than one name."""
-        given = {"scheduler": self.schedulers, "lengths": self.lengths}
-        return {name: names for name, names in given.items() if len(names) > 1}
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """What is chosen from a list of more than one."""
+        given: dict[str, tuple[Any, ...]] = {
+            "scheduler": self.schedulers,
+            "lengths": self.lengths,
+            "keep_kv": self.keep_kv,
+        }
+        return {name: values for name, values in given.items() if len(values) > 1}
 
     def bounds(self, name: str) -> tuple[float, float]:
         """Bounds of a knob that moves."""
@@ -80,7 +86,8 @@ class SearchSettings:
         """The setting with these values of what moves."""
         knobs = {name: _rounded(values[name], *self.bounds(name)) for name in self.knobs}
         scheduler, lengths = values.get("scheduler", self.schedulers[0]), values.get("lengths", self.lengths[0])
-        return SchedulerSettings(self.name, scheduler, {**self.fixed, **knobs}, lengths)
+        keep_kv = values.get("keep_kv", self.keep_kv[0])
+        return SchedulerSettings(self.name, scheduler, {**self.fixed, **knobs}, lengths, keep_kv=keep_kv)
 
     def values(self, setting: SchedulerSettings) -> dict[str, Any]:
         """What moves, as it is in a setting, to start from it; what the search holds fixed is not looked at.
@@ -88,7 +95,8 @@ class SearchSettings:
         Raises:
             ConfigError: If the setting lies outside.
         """
-        found: dict[str, Any] = {**Knobs(setting.knobs), "scheduler": setting.scheduler, "lengths": setting.lengths}
+        found: dict[str, Any] = {name: getattr(setting, name) for name in ("scheduler", "lengths", "keep_kv")}
+        found |= Knobs(setting.knobs)
         self._check(found, f"start '{setting.name}'")
         return {name: found[name] for name in (*self.knobs, *self.choices)}
 

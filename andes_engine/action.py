@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine.errors import KnobError
-from andes_engine.knobs import KNOB_NAMES, KNOBS, Knobs, knob
+from andes_engine.knobs import INDEX_NAMES, KNOB_NAMES, KNOBS, Knobs, knob
 
 FloatArray = NDArray[np.float64]
 
@@ -24,9 +24,24 @@ DEFAULT_ACTION_KNOBS = (
     "sunk_lag_weight",
     "preemption_cap",
     "preemption_budget",
+    "stall_price",
     "prefill_tokens_per_step",
+    "admission_limit",
+    "batch_cap",
     "kv_reserve",
 )
+
+ACTION_SPACES = {
+    "knobs": DEFAULT_ACTION_KNOBS,
+    "index": INDEX_NAMES,
+    "both": (*DEFAULT_ACTION_KNOBS, *INDEX_NAMES),
+}
+"""Names for whole lists of knobs: those of the engine, the weights of each request's index, or both."""
+
+
+def action_names(given: Iterable[str]) -> tuple[str, ...]:
+    """Names of knobs, with the name of a space of `ACTION_SPACES` standing for its knobs."""
+    return tuple(entry for name in given for entry in ACTION_SPACES.get(name, (name,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,7 @@ class ActionSpec:
     -1 is a knob's lower bound, +1 its upper bound, 0 the reference; in between linear, or geometric for `log` knobs.
 
     Args:
-        names: Knobs the action moves, in the order of its entries.
+        names: Knobs the action moves, in the order of its entries; a name of `ACTION_SPACES` stands for its knobs.
         reference: Knobs by name where the reference differs from the paper's defaults.
 
     Raises:
@@ -48,7 +63,7 @@ class ActionSpec:
     reference: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "names", action_names(self.names))
         object.__setattr__(self, "reference", {name: float(value) for name, value in self.reference.items()})
         for name in self.names:
             knob(name)

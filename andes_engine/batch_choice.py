@@ -16,6 +16,7 @@ from andes_engine.knapsack_exact import pack_exact
 from andes_engine.plan_memory import PlanMemory
 from andes_engine.ranking import rank_by_priority
 from andes_engine.request import Requests, context_tokens
+from andes_engine.request_index import weigh
 from andes_engine.schedulers import ANDES_EXACT, ANDES_MAX_MIN, ANDES_PERFECT
 from andes_engine.schedulers.andes import TIE_BREAK, delay_cost, max_min_value, perfect_value, project
 from andes_engine.step_time import step_seconds
@@ -69,12 +70,13 @@ def choose_batch(
         row = plan.rows[position]
         ready = position < survey.running and context_tokens(table, row) - table.computed_tokens[row] <= 1
         plan.resume_s[position] = READY if ready else resume_seconds(table, row, view, step_time)
+    indexed = weigh(table, n, view.now_s, knobs, plan)
     sizes = 1 if b_min == b_max else _BATCH_SIZES
     best_total, best_batch, batch = -1.0, b_max, b_max
     for trial in range(sizes):
         if sizes > 1:
             batch = int(round(b_min * (b_max / b_min) ** (trial / (sizes - 1))))
-        _score_and_rank(table, survey, view, scheduler, knobs, step_time, batch, memory, plan)
+        _score_and_rank(table, survey, view, scheduler, knobs, step_time, batch, indexed, memory, plan)
         if scheduler == ANDES_EXACT:
             total = pack_exact(plan.gain[:n], weight, view.kv_blocks, batch, plan.chosen[:n])
         else:
@@ -84,7 +86,7 @@ def choose_batch(
             for position in range(n):
                 plan.best[position] = plan.chosen[position]
     if best_batch != batch:
-        _score_and_rank(table, survey, view, scheduler, knobs, step_time, best_batch, memory, plan)
+        _score_and_rank(table, survey, view, scheduler, knobs, step_time, best_batch, indexed, memory, plan)
     for position in range(n):
         plan.chosen[position] = plan.best[position]
 
@@ -111,6 +113,7 @@ def _score_and_rank(
     knobs: FloatArray,
     step_time: FloatArray,
     batch: int,
+    indexed: bool,
     memory: PlanMemory,
     plan: Decision,
 ) -> None:
@@ -124,6 +127,8 @@ def _score_and_rank(
         plan.gain[position] = delay_cost(table, row, start_s, horizon_s, token_latency_s, horizon_s, sunk)
     if scheduler in (ANDES_MAX_MIN, ANDES_PERFECT):
         _other_objective(table, survey, view, scheduler, horizon_s, token_latency_s, plan)
+    for position in range(n if indexed else 0):
+        plan.gain[position] *= plan.factor[position]
     for position in range(n):
         bonus = knobs[kn.RUNNING_BONUS] if position < survey.running else 1.0
         weight = float(plan.weight_blocks[position])

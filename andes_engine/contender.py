@@ -26,14 +26,16 @@ class Contender:
         name: What tables and figures call it.
         scheduler: Name from `schedulers.SCHEDULERS`, or ``module.function`` of a user's own.
         knobs: Knobs that differ from the paper's defaults; with a bundle, its reference counts instead.
-        bundle: Policy that sets the knobs at its decision interval.
+        bundle: Policy that sets the knobs at its decision interval. What it was trained with counts then: its scheduler, length
+            source and kept KV caches.
         lengths: Source of expected output lengths, from `lengths.LENGTH_SOURCES`.
         length_sigma: Standard deviation of the noisy source's error, in logarithms.
+        keep_kv: Host memory for KV caches of preempted requests, in shares of the device's; 0: they are recomputed.
 
     Raises:
         UnknownNameError: If there is no such scheduler, knob or length source.
         SchedulerError: If a user's own scheduler cannot be found.
-        AndesError: If a knob is out of bounds or `length_sigma` is not >= 0; the message names the contender.
+        AndesError: If a knob is out of bounds, or `length_sigma` or `keep_kv` is not >= 0; the message names the contender.
     """
 
     name: str
@@ -42,16 +44,20 @@ class Contender:
     bundle: Bundle | None = None
     lengths: str = "none"
     length_sigma: float = 0.6
+    keep_kv: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.bundle is not None:
+            for name in ("scheduler", "lengths", "keep_kv"):
+                object.__setattr__(self, name, getattr(self.bundle, name))
         if scheduler_id(self.scheduler) == OWN:
             load_score(self.scheduler)  # told now, not by a worker process minutes later
         Knobs(self.knobs)
         length_source(self.lengths)
-        if not (math.isfinite(self.length_sigma) and self.length_sigma >= 0.0):
-            raise AndesError(
-                f"contender '{self.name}': length_sigma = {self.length_sigma} must be a finite number >= 0"
-            )
+        for name in ("length_sigma", "keep_kv"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0.0):
+                raise AndesError(f"contender '{self.name}': {name} = {value} must be a finite number >= 0")
 
     @property
     def clairvoyant(self) -> bool:

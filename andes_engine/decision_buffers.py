@@ -34,6 +34,7 @@ class Decision(NamedTuple):
     gain: FloatArray
     priority: FloatArray
     resume_s: FloatArray
+    factor: FloatArray
     weight_blocks: IntArray
     chosen: BoolArray
     best: BoolArray
@@ -50,6 +51,7 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
         np.zeros(max_num_seqs, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),
+        np.zeros(rows),
         np.zeros(rows),
         np.zeros(rows),
         np.zeros(rows),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from andes_engine.errors import CapacityError
@@ -44,6 +44,8 @@ class EngineConfig:
         host_kv_blocks: Blocks of host memory that keep the KV cache of preempted requests; 0 for recompute.
         host_copy_s_per_block: Time to copy one block to or from host memory, s: its bytes over the bandwidth. The default is
             2 MiB (16 tokens of Llama-3-8B) over 25 GB/s, PCIe 4.0 x16.
+        slowdown: How many times longer iterations take than the step-time model says that the scheduler plans with: an engine
+            that was calibrated on another day, or throttles.
 
     Raises:
         CapacityError: If a limit is not positive.
@@ -59,6 +61,7 @@ class EngineConfig:
     prefix_caching: bool = False
     host_kv_blocks: int = 0
     host_copy_s_per_block: float = 84e-6
+    slowdown: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "step_time", _model(self.step_time))
@@ -81,6 +84,8 @@ class EngineConfig:
                 f"engine '{self.name}': need host_kv_blocks >= 0 and 0 <= host_copy_s_per_block < 1, got "
                 f"{self.host_kv_blocks} and {self.host_copy_s_per_block}"
             )
+        if not 0.1 <= self.slowdown <= 10.0:
+            raise CapacityError(f"engine '{self.name}': slowdown = {self.slowdown} must be between 0.1 and 10")
         if self.max_model_len_tokens == 0:
             object.__setattr__(self, "max_model_len_tokens", self.kv_tokens)
 
@@ -88,6 +93,10 @@ class EngineConfig:
     def kv_tokens(self) -> int:
         """KV cache size in tokens."""
         return self.kv_blocks * self.block_size_tokens
+
+    def keeping_kv(self, share: float) -> EngineConfig:
+        """This engine with host memory for `share` times its KV cache at least, for what preempted requests had."""
+        return replace(self, host_kv_blocks=max(self.host_kv_blocks, int(share * self.kv_blocks)))
 
     def view(self, now_s: float, free_blocks: int, host_free_blocks: int | None = None) -> EngineView:
         """State for one decision; by default all of host memory is free."""

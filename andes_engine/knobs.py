@@ -1,6 +1,7 @@
 """Every tunable of the scheduling core: the only list of them, with unit, bounds and the paper's default.
 
-Compiled code reads knobs from a float64 vector by the index constants below; people read and write them by name.
+Compiled code reads knobs from a float64 vector by the index constants below; people read and write them by name. The knobs whose
+name begins with `index_` are weights of a request's features in its value (`request_index`); 0, the default, ignores a feature.
 """
 
 from __future__ import annotations
@@ -28,6 +29,30 @@ class Knob:
     log: bool
     meaning: str
 
+
+INDEX_PREFIX = "index_"
+_MOST_WEIGHT = 4.0
+
+
+def _weight(feature: str, meaning: str) -> Knob:
+    return Knob(INDEX_PREFIX + feature, "log value", -_MOST_WEIGHT, _MOST_WEIGHT, 0.0, False, f"weight of {meaning}")
+
+
+INDEX_KNOBS: tuple[Knob, ...] = (
+    _weight("size", "the context, log2 of 1,024 tokens / 4"),
+    _weight("remaining", "the output still expected, log2 of 256 tokens / 4; nothing where no length source says"),
+    _weight("resume", "the price of resuming, log1p of s"),
+    _weight("overdue", "how long its reader has waited for the next token, log1p of s / 3"),
+    _weight("ahead", "how far it is ahead of its reader, log1p of s / 3"),
+    _weight("age", "the time since arrival, log1p of s / 5"),
+    _weight("emitted", "the tokens delivered, log2(1 + tokens) / 8"),
+    _weight("unseen", "having had no token yet, 0 or 1"),
+    _weight("preempted", "the times preempted, log2(1 + times)"),
+    _weight("pace", "the reader's pace, log2 of 5 tokens/s"),
+    _weight("lag", "the QoE lost already, 1 - QoE so far"),
+)
+"""Weights of the index, in the order of `request_index.weigh`: what a request is worth is multiplied by exp(sum of weight x
+feature)."""
 
 KNOBS: tuple[Knob, ...] = (
     Knob("horizon_s", "s", 1.0, 400.0, 10.0, True, "how far ahead being served is compared with waiting (paper: dt)"),
@@ -85,10 +110,14 @@ KNOBS: tuple[Knob, ...] = (
     Knob(
         "planning_period_s", "s", 0.0, 1.0, 0.0, False, "time between plans; 0 plans every iteration, as the paper does"
     ),
+    *INDEX_KNOBS,
 )
 
 KNOB_NAMES: tuple[str, ...] = tuple(knob.name for knob in KNOBS)
 KNOB_COUNT = len(KNOBS)
+INDEX_NAMES: tuple[str, ...] = tuple(knob.name for knob in INDEX_KNOBS)
+INDEX = KNOB_COUNT - len(INDEX_KNOBS)
+"""Where the weights of the index begin."""
 (
     HORIZON_S,
     KV_WATERMARK,
@@ -106,7 +135,7 @@ KNOB_COUNT = len(KNOBS)
     KV_RESERVE,
     PAUSE_THRESHOLD_TOKENS,
     PLANNING_PERIOD_S,
-) = range(KNOB_COUNT)
+) = range(INDEX)
 
 
 def knob(name: str) -> Knob:

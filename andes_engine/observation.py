@@ -20,12 +20,13 @@ from andes_engine.step_time import prefill_seconds, step_seconds
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-OBSERVATION_VERSION = "andes-obs-1"
+OBSERVATION_VERSION = "andes-obs-2"
 BOUND = 10.0
 """Features are clipped to [-BOUND, BOUND]."""
 
 _SLACK_SCALE_S = 30.0
 _AHEAD_S = 10.0
+_FRESH_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,16 @@ FEATURES: tuple[Feature, ...] = (
     Feature("pace", "log2/4", "predicted token latency of the running batch over the strictest reader's"),
     Feature("backlog", "log1p(s)/5", "prefill time of the whole queue"),
     Feature("emitted", "log2(tokens)/12", "mean tokens delivered of running requests"),
+    Feature(
+        "prefill_pace", "log2/4", "predicted iteration with all the prefill that fits over the strictest reader's pace"
+    ),
+    Feature(
+        "slowness", "log2/2", "time per iteration since the last decision over what the step-time model says of it"
+    ),
+    Feature(
+        "remaining", "log2(tokens)/12", "mean output still expected of running requests; 0 without a length source"
+    ),
+    Feature("fresh", "share", "live requests that arrived less than 15 s ago: the trend of arrivals"),
 )
 
 OBSERVATION_SIZE = len(FEATURES)
@@ -142,7 +153,7 @@ def _observe_live(
     """Means over all live requests; returns the blocks wanted by running and by waiting ones."""
     blocks, running_blocks = 0, 0
     share = 1.0 / (len(running) + len(waiting))
-    lag_s, qoe, preempted, oldest_s = 0.0, 0.0, 0.0, 0.0
+    lag_s, qoe, preempted, oldest_s, fresh = 0.0, 0.0, 0.0, 0.0, 0.0
     for group, rows in enumerate((running, waiting)):
         for row in rows:
             blocks += blocks_wanted(table, row, view)
@@ -151,12 +162,15 @@ def _observe_live(
             lag_s += share * max(table.lateness_s[row], 0.0)
             qoe += share * qoe_so_far(table, row)
             preempted += share * (table.preemptions[row] > 0)
+            age_s = view.now_s - table.arrival_s[row]
+            fresh += share * (age_s < _FRESH_S)
             if group == 1:
-                oldest_s = max(oldest_s, view.now_s - table.arrival_s[row])
+                oldest_s = max(oldest_s, age_s)
     out[10] = np.log1p(oldest_s) / 5.0
     out[12] = np.log1p(lag_s) / 5.0
     out[13] = qoe
     out[14] = preempted
+    out[27] = fresh
     return running_blocks, blocks - running_blocks
 
 
@@ -173,25 +187,42 @@ def _observe_load(
 ) -> None:
     """What the engine has to do, and how fast it is at it."""
     context, emitted, prefilling, strictest_s, backlog = 0, 0, 0, np.inf, 0
-    appetite = 0.0
+    appetite, remaining, strictest_waiting_s = 0.0, 0.0, np.inf
     for row in running:
         context += context_tokens(table, row)
         emitted += table.emitted_tokens[row]
         prefilling += missing_tokens(table, row) > 1
+        if table.remaining_tokens[row] > 0.0:  # false for NaN: nobody knows
+            remaining += table.remaining_tokens[row]
         strictest_s = min(strictest_s, table.latency_s[row])
         appetite += 1.0 / table.latency_s[row]
     for row in waiting:
         backlog += missing_tokens(table, row)
+        strictest_waiting_s = min(strictest_waiting_s, table.latency_s[row])
         appetite += 1.0 / table.latency_s[row]
     out[22] = np.log1p(prefill_seconds(step_time, backlog, view.max_batched_tokens)) / 5.0
     if elapsed_s > 0.0:
         out[18] = np.log2((recent[ct.DECODE_TOKENS] / elapsed_s + 1.0) / (appetite + 1.0)) / 4.0
+    chunk = view.max_batched_tokens
+    full_s = step_seconds(step_time, chunk, len(running), context, chunk * chunk, 0)
+    out[24] = np.log2(full_s / min(strictest_s, strictest_waiting_s)) / 4.0
     if len(running) > 0:
         count = len(running)
+        if elapsed_s > 0.0 and recent[ct.STEPS] > 0:
+            out[25] = np.log2(elapsed_s / recent[ct.STEPS] / _predicted_s(step_time, recent, count, context)) / 2.0
+        out[26] = np.log2(1.0 + remaining / count) / 12.0
         out[19] = prefilling / count
         out[20] = np.log2(1.0 + context / count) / 16.0
         out[21] = np.log2(step_seconds(step_time, 0, count, context, 0, 0) / strictest_s) / 4.0
         out[23] = np.log2(1.0 + emitted / count) / 12.0
+
+
+@compiled
+def _predicted_s(step_time: FloatArray, recent: IntArray, running: int, context: int) -> float:
+    """Mean iteration since the last decision as the model has it: with the prefill there was, and the batch there is."""
+    steps, chunk = recent[ct.STEPS], recent[ct.PREFILL_TOKENS] / recent[ct.STEPS]
+    decodes = min(recent[ct.DECODE_TOKENS] // steps, running)
+    return step_seconds(step_time, int(chunk), decodes, context, int(chunk * chunk), 0)
 
 
 @compiled

@@ -57,6 +57,7 @@ class EnvConfig:
         scheduler: Scheduler whose knobs are tuned.
         lengths: Source of the output lengths it expects, from `lengths.LENGTH_SOURCES`.
         length_sigma: Standard deviation of the noisy source's error, in logarithms.
+        keep_kv: Host memory that every engine gets for KV caches of preempted requests, in shares of its own KV cache.
 
     Raises:
         AndesError: If something is empty, not positive or the wrong way round.
@@ -72,10 +73,12 @@ class EnvConfig:
     scheduler: str = "andes"
     lengths: str = "none"
     length_sigma: float = 0.6
+    keep_kv: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.engines or not self.workloads:
             raise AndesError("an environment needs at least one engine and one kind of traffic")
+        object.__setattr__(self, "engines", tuple(engine.keeping_kv(self.keep_kv) for engine in self.engines))
         low, high = self.load
         if not (math.isfinite(high) and 0.0 < low <= high):
             raise AndesError(f"load = {self.load} must be (low, high) with 0 < low <= high")

@@ -57,10 +57,11 @@ class LiveEnvEngine:
             self._engine = LiveEngine(LIVE)
         self._workload = episode.workload
         self._twin = episode.engine
-        contender = Contender(self._config.scheduler, self._config.scheduler, self._config.action.reference)
+        config = self._config
+        contender = Contender(config.scheduler, config.scheduler, config.action.reference, lengths=config.lengths)
         planner = planner_for(contender, episode.engine)
         if planner is None:
-            raise ValueError(f"scheduler '{self._config.scheduler}' has no knobs to tune; use 'andes'")
+            raise ValueError(f"scheduler '{config.scheduler}' has no knobs to tune; use 'andes'")
         self._planner = planner
         self._engine.set_planner(None)
         self._engine.reset(episode_requests(episode.workload))

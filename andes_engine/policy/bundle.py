@@ -18,8 +18,10 @@ from safetensors.numpy import load_file, save_file
 
 from andes_engine.action import ACTION_VERSION, ActionSpec
 from andes_engine.errors import AndesError, BundleError, check_known
+from andes_engine.lengths import length_source
 from andes_engine.observation import FEATURES, OBSERVATION_SIZE, OBSERVATION_VERSION
 from andes_engine.policy.lstm import Lstm
+from andes_engine.schedulers import scheduler_id
 
 FORMAT = "andes-bundle-2"
 READABLE = ("andes-bundle-1", FORMAT)
@@ -44,6 +46,9 @@ class Bundle:
         model_card: What it was trained on, where it wins and where not; Markdown.
         output: How the last layer is brought into [-1, 1]: `clip` or `tanh`.
         lstm: Recurrent layer before the others; such a policy remembers, see `actor`.
+        scheduler: Scheduler whose knobs it sets.
+        lengths: Source of expected output lengths it was trained with; it sees them and acts through them.
+        keep_kv: Host memory for KV caches of preempted requests it was trained with, in shares of the device's.
     """
 
     name: str
@@ -54,9 +59,16 @@ class Bundle:
     model_card: str = ""
     output: str = "clip"
     lstm: Lstm | None = None
+    scheduler: str = "andes"
+    lengths: str = "none"
+    keep_kv: float = 0.0
 
     def __post_init__(self) -> None:
         check_known("output of a bundle", [self.output], OUTPUTS)
+        scheduler_id(self.scheduler)
+        length_source(self.lengths)
+        if not 0.0 <= self.keep_kv < float("inf"):
+            raise BundleError(f"bundle '{self.name}': keep_kv = {self.keep_kv} must be a finite number >= 0")
         if not self.decision_interval_s > 0:
             raise BundleError(f"bundle '{self.name}': decision_interval_s = {self.decision_interval_s} must be > 0")
         if self.lstm is not None and self.lstm.inputs != OBSERVATION_SIZE:
@@ -126,6 +138,7 @@ class Bundle:
                 "knobs": list(self.action.names),
                 "reference": dict(self.action.reference),
             },
+            "runs_with": {"scheduler": self.scheduler, "lengths": self.lengths, "keep_kv": self.keep_kv},
             "layers": len(self.layers),
             "activation": "tanh",
             "output": self.output,
@@ -177,6 +190,7 @@ def load_bundle(folder: Path | str) -> Bundle:
             model_card=str(manifest.get("model_card", "")),
             output=str(manifest.get("output", "clip")),
             lstm=lstm,
+            **manifest.get("runs_with", {}),
         )
     except KeyError as missing:
         raise BundleError(f"{folder}: the bundle lacks {missing}; {_REEXPORT}") from None

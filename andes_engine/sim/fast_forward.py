@@ -120,7 +120,7 @@ def _let_time_pass(engine: Engines, decoders: Decoders, until_s: float, planned:
         phase = phase + 1 if phase + 1 < engine.limits[st.L_BLOCK_SIZE] else 0
         if planned:
             engine.memory.rhythm[NEXT_PLAN_S] = now_s
-        duration_s = step_seconds(engine.step_time, 0, running, context, 0, 0)
+        duration_s = engine.slowdown[0] * step_seconds(engine.step_time, 0, running, context, 0, 0)
         now_s += duration_s
         slowest_s = max(slowest_s, duration_s)
         context += running

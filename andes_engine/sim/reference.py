@@ -204,7 +204,7 @@ class ReferenceEngine:
             sum(chunks[row] ** 2 for row in prefills),
             sum(chunks[row] * before[row] for row in prefills),
         )
-        self.now_s += seconds + self.kv.copied_blocks * self.config.host_copy_s_per_block
+        self.now_s += self.config.slowdown * seconds + self.kv.copied_blocks * self.config.host_copy_s_per_block
         self.counters[ct.STEPS] += 1
         self.counters[ct.PREFILL_TOKENS] += prefill_tokens
         self.counters[ct.COPIED_BLOCKS] += self.kv.copied_blocks

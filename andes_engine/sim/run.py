@@ -36,6 +36,7 @@ def run_simulated(
         CapacityError: If a request does not fit the engine.
         SchedulerError: If a user's own scheduler fails or answers wrongly.
     """
+    engine = engine.keeping_kv(contender.keep_kv)
     log = int(workload.output_tokens.sum()) if token_log else 0
     simulator = Simulator([engine], len(workload), log, users=int(workload.user.max()) + 1)
     lengths = contender.lengths, contender.length_sigma

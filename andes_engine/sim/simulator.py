@@ -88,6 +88,7 @@ class Simulator:
         self.engines.limits[index] = limits_of(config)
         self.engines.step_time[index] = config.step_time.vector
         self.engines.copy_s[index] = config.host_copy_s_per_block
+        self.engines.slowdown[index] = config.slowdown
 
     def reset(
         self,

@@ -43,6 +43,7 @@ class Engines(NamedTuple):
     knobs: FloatArray
     step_time: FloatArray
     copy_s: FloatArray
+    slowdown: FloatArray
     memory: PlanMemory
     pool: BlockPool
     hash_ids: IntArray
@@ -71,6 +72,7 @@ def allocate(engines: list[EngineConfig], max_requests: int, token_log: int = 0,
         knobs=np.zeros((count, KNOB_COUNT)),
         step_time=np.stack([engine.step_time.vector for engine in engines]),
         copy_s=np.array([[engine.host_copy_s_per_block] for engine in engines]),
+        slowdown=np.array([[engine.slowdown] for engine in engines]),
         memory=empty_memory(max_requests, users, (count,)),
         pool=empty_pool(
             count,
@@ -122,6 +124,7 @@ def one(engines: Engines, index: int) -> Engines:
         engines.knobs[index],
         engines.step_time[index],
         engines.copy_s[index],
+        engines.slowdown[index],
         memory_of(engines.memory, index),
         pool_of(engines.pool, index),
         engines.hash_ids[index],

@@ -225,7 +225,7 @@ def _drop_admitted(engine: Engines, plan: Decision, taken: int) -> None:
 def _execute(engine: Engines, scheduled: IntArray, load: IntArray, decoders: Decoders) -> None:
     """Let the iteration's time pass, then deliver a token to each request whose KV is complete."""
     table, registers, counters = engine.table, engine.registers, engine.counters
-    duration_s = load_seconds(engine.step_time, load) + registers[st.R_COPIED] * engine.copy_s[0]
+    duration_s = engine.slowdown[0] * load_seconds(engine.step_time, load) + registers[st.R_COPIED] * engine.copy_s[0]
     engine.now_s[0] += duration_s
     now_s = engine.now_s[0]
     counters[ct.COPIED_BLOCKS] += registers[st.R_COPIED]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from andes_engine import knobs as kn
+from andes_engine import request_index
 from andes_engine.errors import KnobError, UnknownNameError
 from andes_engine.knobs import KNOB_COUNT, KNOB_NAMES, KNOBS, Knobs
 
@@ -17,8 +18,11 @@ def test_defaults_are_within_bounds_and_the_papers() -> None:
 
 
 def test_index_constants_name_the_right_knob() -> None:
-    for name in KNOB_NAMES:
+    for name in KNOB_NAMES[: kn.INDEX]:
         assert KNOB_NAMES[getattr(kn, name.upper())] == name
+    for place, name in enumerate(kn.INDEX_NAMES):
+        assert KNOB_NAMES[kn.INDEX + place] == name
+        assert getattr(request_index, name.removeprefix(kn.INDEX_PREFIX).upper()) == place
 
 
 @pytest.mark.parametrize("entry", KNOBS, ids=lambda entry: entry.name)
