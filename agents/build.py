@@ -54,6 +54,7 @@ def env_config(config: TrainConfig) -> EnvConfig:
         lengths=config.scheduler.lengths,
         length_sigma=config.scheduler.length_sigma,
         keep_kv=config.scheduler.keep_kv,
+        variation=config.env.variation,
     )
 
 

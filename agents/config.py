@@ -15,6 +15,7 @@ from andes_engine.engine import EngineConfig
 from andes_engine.errors import UnknownNameError
 from andes_engine.knobs import Knobs
 from envs.config import RewardConfig
+from envs.variation import EngineVariation
 
 KINDS = ("wandb", "tensorboard", "none")
 MODES = ("offline", "online")
@@ -99,6 +100,7 @@ class EnvSettings:
         time_limit_s: Episodes still running then are truncated, s.
         action: Knobs the policy moves, or `knobs`, `index` or `both` (`action.ACTION_SPACES`); their reference is the chosen
             scheduler's setting.
+        variation: How the engine of an episode differs from the one drawn (domain randomisation).
     """
 
     num_envs: int = 8
@@ -106,6 +108,7 @@ class EnvSettings:
     decision_interval_s: float = 5.0
     time_limit_s: float = 1200.0
     action: tuple[str, ...] = DEFAULT_ACTION_KNOBS
+    variation: EngineVariation = field(default_factory=EngineVariation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -33,7 +34,7 @@ def saturation_of(engine: EngineConfig, lengths: Lengths, seed: int = 0) -> floa
     Raises:
         CapacityError: If the engine can hold none of the requests.
     """
-    return _as_modelled(engine, lengths, seed)
+    return _as_modelled(replace(engine, slowdown=1.0), lengths, seed) / engine.slowdown
 
 
 @lru_cache(maxsize=2048)
