@@ -24,7 +24,8 @@ def saturation_of(engine: EngineConfig, lengths: Lengths, seed: int = 0) -> floa
     """Requests/s that FCFS completes on `engine` when its queue never empties; simulated, cached.
 
     Counts tokens, not completions (same mean, far less noise), from the end of the warm-up until the queue is empty.
-    Requests too long for the engine are left out. A slowdown lengthens every iteration alike, so it divides the rate.
+    Requests too long for the engine are left out. A slowdown lengthens every iteration alike, so it divides the rate; that
+    it does not lengthen copies to host memory is neglected.
 
     Args:
         engine: The engine.

@@ -127,6 +127,8 @@ def test_shifting_traffic_is_held_out_on_engines_trained_on_and_not() -> None:
     assert {setting.split for setting in settings} == {"held_out"}
     assert all(len(spec.segments) >= 3 for spec in specs)
     assert not families(specs) & families(spec for env in runs for spec in env.workloads)
+    searched = suite_of(from_mapping(CompareConfig, {**compose("compare"), "suite": compose("tune")["suite"]})).settings
+    assert not families(specs) & families(spec_of(setting.workload) for setting in searched)
     known = {engine.step_time.name for env in runs for engine in env.engines}
     engines = {(setting.engine.step_time.name in known, setting.engine.slowdown) for setting in settings}
     assert engines == {(True, 1.0), (True, 1.6), (False, 1.0), (False, 1.6)}
