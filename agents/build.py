@@ -16,11 +16,12 @@ from andes_engine.engine import EngineConfig
 from andes_engine.errors import UnknownNameError
 from andes_engine.policy.bundle import load_bundle
 from andes_engine.workload import Workload
-from andes_engine.workload.generate import WorkloadSpec, generate, saturation_rate
+from andes_engine.workload.generate import generate, generate_on, saturation_rate
 from andes_engine.workload.lengths import EmpiricalLengths
 from andes_engine.workload.spec import workload_spec
 from andes_engine.workload.trace import load_trace, read_trace
 from andes_engine.workload.trace_lines import has_times
+from andes_engine.workload.traffic import WorkloadSpec
 from envs.config import EnvConfig
 
 SPLITS = {"validation": 0x5EED_0A1D, "held_out": 0x4E1D_0047, "tuning": 0x7A9E_0C35}
@@ -53,6 +54,7 @@ def env_config(config: TrainConfig) -> EnvConfig:
         lengths=config.scheduler.lengths,
         length_sigma=config.scheduler.length_sigma,
         keep_kv=config.scheduler.keep_kv,
+        variation=config.env.variation,
     )
 
 
@@ -133,16 +135,14 @@ def _drawn(
     split: str,
     load_engine: EngineConfig,
 ) -> Iterator[Scenario]:
-    spec = spec_of(settings)
-    rate = saturation_rate(load_engine, spec)
-    chosen = list(seeds)
+    spec, chosen = spec_of(settings), list(seeds)
     for load in loads:
         if load is None:
             raise ConfigError(
                 f"workload '{settings.name}' has no rate of its own, only a trace with times has; give loads"
             )
         for seed in chosen:
-            workload = _fitted(generate(spec, _entropy(split, seed), load * rate), engine, settings)
+            workload = _fitted(generate_on(load_engine, spec, _entropy(split, seed), load), engine, settings)
             yield Scenario(f"load {load:g}", workload, load, seed)
 
 
@@ -172,6 +172,8 @@ def _recorded(settings: WorkloadSettings, seed: int | SeedSequence) -> Workload:
         raise ConfigError(
             "workload.multi_round makes conversations, a replayed trace has its own; leave one of them out"
         )
+    if settings.segments:
+        raise ConfigError("workload.segments draws requests, a replayed trace has its own; leave one of them out")
     parts = {part: getattr(settings, part) for part in ("readers", "ttft", "skip_zero", "users", "patience")}
     trace = load_trace(settings.trace, seed=seed, **parts)
     trace = trace.head(settings.requests) if settings.requests else trace

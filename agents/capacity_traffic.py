@@ -9,7 +9,8 @@ from agents.build import held_out, is_replayed, spec_of
 from agents.config import WorkloadSettings
 from andes_engine.engine import EngineConfig
 from andes_engine.workload import Workload
-from andes_engine.workload.generate import DEFAULT_DURATION_S, saturation_rate
+from andes_engine.workload.generate import saturation_rate
+from andes_engine.workload.traffic import DEFAULT_DURATION_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,8 @@ class CommonTraffic:
 
     Drawn for a fixed time, traffic at a higher load has more requests, and drawing more changes their output lengths. So as
     many as the highest load needs are drawn at every load, and those that arrive in time are kept: a lower load has the first
-    requests of a higher one. Two kinds are left as they are: a trace, which is stretched, and conversations, whose follow-ups
-    come in their own time, so that at another load their requests differ.
+    requests of a higher one. Three kinds are left as they are: a trace, which is stretched; conversations, whose follow-ups
+    come in their own time, and segments, which have their own times, so that at another load their requests differ.
 
     Args:
         engine: The engine; load 1 is what FCFS saturates at on it.
@@ -36,7 +37,7 @@ class CommonTraffic:
     @classmethod
     def up_to(cls, high: float, engine: EngineConfig, settings: WorkloadSettings, seeds: int) -> CommonTraffic:
         """Traffic for loads up to `high`."""
-        if is_replayed(settings) or settings.requests or settings.multi_round is not None:
+        if is_replayed(settings) or settings.requests or settings.multi_round is not None or settings.segments:
             return cls(engine, settings, seeds)
         end_s = settings.duration_s or DEFAULT_DURATION_S
         count = math.ceil(1.1 * high * saturation_rate(engine, spec_of(settings)) * end_s) + 10

@@ -15,6 +15,7 @@ from andes_engine.engine import EngineConfig
 from andes_engine.errors import UnknownNameError
 from andes_engine.knobs import Knobs
 from envs.config import RewardConfig
+from envs.variation import EngineVariation
 
 KINDS = ("wandb", "tensorboard", "none")
 MODES = ("offline", "online")
@@ -40,6 +41,8 @@ class WorkloadSettings:
         users: Who asks: a number of users, or a mapping; null for one user.
         patience: Readers who leave: their mean patience in s, or a mapping; null for readers who stay.
         multi_round: Conversations with follow-ups: mean turns, or a mapping; null for single turns.
+        segments: How traffic changes midway: a list of mappings, each with its `share` of `duration_s`, its `load_factor`, and
+            what is different of `arrivals`, `lengths`, `readers` and `ttft`; null for traffic that stays as it is.
     """
 
     name: str
@@ -56,6 +59,7 @@ class WorkloadSettings:
     users: Any = None
     patience: Any = None
     multi_round: Any = None
+    segments: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class EnvSettings:
         time_limit_s: Episodes still running then are truncated, s.
         action: Knobs the policy moves, or `knobs`, `index` or `both` (`action.ACTION_SPACES`); their reference is the chosen
             scheduler's setting.
+        variation: How the engine of an episode differs from the one drawn (domain randomisation).
     """
 
     num_envs: int = 8
@@ -103,6 +108,7 @@ class EnvSettings:
     decision_interval_s: float = 5.0
     time_limit_s: float = 1200.0
     action: tuple[str, ...] = DEFAULT_ACTION_KNOBS
+    variation: EngineVariation = field(default_factory=EngineVariation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import gymnasium
 
 from envs.config import EnvConfig, RewardConfig
 from envs.scheduler_env import SchedulerEnv
+from envs.variation import EngineVariation
 from envs.vector_env import SimVectorEnv
 
-__all__ = ["EnvConfig", "RewardConfig", "SchedulerEnv", "SimVectorEnv", "register_envs"]
+__all__ = ["EngineVariation", "EnvConfig", "RewardConfig", "SchedulerEnv", "SimVectorEnv", "register_envs"]
 
 SIM_ID = "andes/SimScheduler-v0"
 LIVE_ID = "andes/LiveScheduler-v0"

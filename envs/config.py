@@ -9,8 +9,13 @@ from andes_engine.action import ActionSpec
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import AndesError
 from andes_engine.step_time import preset
-from andes_engine.workload.generate import WorkloadSpec
+from andes_engine.workload.saturation import held_share
 from andes_engine.workload.spec import workload_spec
+from andes_engine.workload.traffic import WorkloadSpec
+from envs.variation import EngineVariation
+
+HELD_SHARE = 0.5
+"""Traffic goes with an engine if the engine can hold this share of its requests, in every segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class EnvConfig:
 
     Args:
         engines: Engines to draw from.
-        workloads: Kinds of traffic to draw from; their own rate or load is not used.
+        workloads: Kinds of traffic to draw from; their own rate or load is not used. An engine gets only those that go with
+            it (`HELD_SHARE`): long articles are no traffic for a small one.
         load: Bounds of the load, in shares of what FCFS saturates at on the drawn engine.
         action: Knobs the action moves and the reference around which it does.
         reward: Weights of the reward's terms.
@@ -58,9 +64,10 @@ class EnvConfig:
         lengths: Source of the output lengths it expects, from `lengths.LENGTH_SOURCES`.
         length_sigma: Standard deviation of the noisy source's error, in logarithms.
         keep_kv: Host memory that every engine gets for KV caches of preempted requests, in shares of its own KV cache.
+        variation: How the engine of an episode differs from the one drawn.
 
     Raises:
-        AndesError: If something is empty, not positive or the wrong way round.
+        AndesError: If something is empty, not positive or the wrong way round, or no traffic goes with an engine.
     """
 
     engines: tuple[EngineConfig, ...] = field(default_factory=lambda: (default_engine(),))
@@ -74,6 +81,7 @@ class EnvConfig:
     lengths: str = "none"
     length_sigma: float = 0.6
     keep_kv: float = 0.0
+    variation: EngineVariation = field(default_factory=EngineVariation)
 
     def __post_init__(self) -> None:
         if not self.engines or not self.workloads:
@@ -86,3 +94,19 @@ class EnvConfig:
             raise AndesError(
                 f"need 0 < decision_interval_s <= time_limit_s, got {self.decision_interval_s} and {self.time_limit_s}"
             )
+        for engine in self.engines:
+            if not self.traffic_for(engine):
+                names = ", ".join(spec.name for spec in self.workloads)
+                raise AndesError(
+                    f"engine '{engine.name}' can hold at least {HELD_SHARE:.0%} of the requests of none of the kinds of "
+                    f"traffic ({names}), prompt and output in the smallest KV cache that is drawn; add shorter requests"
+                )
+
+    def traffic_for(self, engine: EngineConfig) -> tuple[WorkloadSpec, ...]:
+        """The kinds of traffic that go with an engine, whichever of its sizes is drawn."""
+        smallest = min(self.variation.all_of(engine), key=lambda size: size.kv_blocks)
+        return tuple(spec for spec in self.workloads if _goes_with(smallest, spec))
+
+
+def _goes_with(engine: EngineConfig, spec: WorkloadSpec) -> bool:
+    return all(held_share(engine, stretch.spec.request_lengths) >= HELD_SHARE for stretch in spec.stretches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.random import SeedSequence
 
 from andes_engine.engine import EngineConfig
 from andes_engine.workload import Workload
-from andes_engine.workload.generate import generate, saturation_rate
+from andes_engine.workload.generate import generate_on, saturation_rate
 from envs.config import EnvConfig
 
 
@@ -27,17 +28,20 @@ class EpisodeSampler:
 
     def __init__(self, config: EnvConfig, seed: SeedSequence) -> None:
         self._config = config
-        draws, self._requests = seed.spawn(2)
+        self._traffic = [config.traffic_for(engine) for engine in config.engines]
+        draws, self._requests, variation = seed.spawn(3)
         self._rng = np.random.default_rng(draws)
+        self._variation_rng = np.random.default_rng(variation)
 
     def next(self) -> Episode:
         """The next episode."""
         config = self._config
-        engine = config.engines[self._rng.integers(len(config.engines))]
-        spec = config.workloads[self._rng.integers(len(config.workloads))]
+        chosen = self._rng.integers(len(config.engines))
+        traffic = self._traffic[chosen]
+        spec = traffic[self._rng.integers(len(traffic))]
+        engine = config.variation.draw(self._variation_rng, config.engines[chosen])
         load = float(self._rng.uniform(*config.load))
-        rate = load * saturation_rate(engine, spec)
-        workload = generate(spec, self._requests.spawn(1)[0], rate)
+        workload = generate_on(engine, spec, self._requests.spawn(1)[0], load)
         return Episode(engine, workload.fitting(engine)[0], load)
 
 
@@ -45,8 +49,8 @@ def most_requests(config: EnvConfig) -> int:
     """A number of requests that no episode of `config` exceeds but by accident; such an episode is refused with an error."""
     most = 0.0
     for engine in config.engines:
-        for spec in config.workloads:
-            expected = spec.requests or saturation_rate(engine, spec) * config.load[1] * (spec.duration_s or 0.0)
+        for spec, size in product(config.traffic_for(engine), config.variation.all_of(engine)):
+            expected = spec.requests or saturation_rate(size, spec) * config.load[1] * (spec.duration_s or 0.0)
             most = max(most, float(expected))
     return int(1.5 * most) + 200
 
@@ -57,9 +61,10 @@ def most_users(config: EnvConfig) -> int:
 
 
 def roomiest(config: EnvConfig) -> EngineConfig:
-    """An engine whose arrays hold every engine of the configuration: the most sequences and, of those that cache, blocks."""
-    widest = max(config.engines, key=lambda engine: engine.max_num_seqs)
-    caching = [engine for engine in config.engines if engine.prefix_caching]
+    """An engine whose arrays hold every engine of an episode: the most sequences and, of those that cache, blocks."""
+    engines = [size for engine in config.engines for size in config.variation.all_of(engine)]
+    widest = max(engines, key=lambda engine: engine.max_num_seqs)
+    caching = [engine for engine in engines if engine.prefix_caching]
     if not caching:
         return widest
     return replace(

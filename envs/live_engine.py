@@ -17,6 +17,7 @@ from andes_engine.vllm.live_engine import LiveEngine
 from andes_engine.workload.spec import workload_spec
 from envs.config import EnvConfig
 from envs.episodes import Episode
+from envs.variation import EngineVariation
 
 LIVE = LiveConfig()
 """Size of the engine the environment boots."""
@@ -43,6 +44,8 @@ class LiveEnvEngine:
     """One live engine; boots at the first reset. Lateness is measured where tokens leave the engine."""
 
     def __init__(self, config: EnvConfig) -> None:
+        if config.variation != EngineVariation():
+            raise AndesError("a live engine is as it is; leave EnvConfig.variation at its default")
         self._config = config
         self._engine: LiveEngine | None = None
 

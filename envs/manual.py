@@ -34,8 +34,8 @@ preemptions per request. `reference`: minus the change of QoE under the referenc
 `EnvConfig.reward`; the sums of the unweighted terms are in `info["reward_terms"]`.
 
 ## Starting State
-An empty engine at time 0, before the first arrival. The engine, the kind of traffic, the load and the requests are drawn from
-the seed. `options={{"workload": ..., "engine": ...}}` fixes them.
+An empty engine at time 0, before the first arrival. The engine and how it differs from its configuration (`EnvConfig.variation`),
+the kind of traffic, the load and the requests are drawn from the seed. `options={{"workload": ..., "engine": ...}}` fixes them.
 
 ## Episode End
 Terminated when every request has all its tokens. Truncated at `EnvConfig.time_limit_s`; `info` then has both bounds of the mean

@@ -1,11 +1,11 @@
-"""Synthetic workloads: a specification, and the requests a seed makes of it.
+"""The requests that a seed makes of traffic, and what its load means on an engine.
 
 Every part draws from its own child of the seed (`Draws`), so changing or adding one leaves the others as they were.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,72 +14,19 @@ from numpy.typing import NDArray
 
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import InvalidWorkloadError
-from andes_engine.workload.arrivals import ArrivalProcess
-from andes_engine.workload.lengths import Lengths
-from andes_engine.workload.multi_round import ConversationLengths, MultiRound, since_opening_s
+from andes_engine.workload.multi_round import MultiRound, since_opening_s
 from andes_engine.workload.prefix import growing_prompts
-from andes_engine.workload.readers import FIXED_TTFT, READING, Patience, ReaderMix, TtftExpectation
+from andes_engine.workload.readers import Patience
 from andes_engine.workload.saturation import saturation_of
+from andes_engine.workload.traffic import DEFAULT_DURATION_S, WorkloadSpec
 from andes_engine.workload.users import Users
 from andes_engine.workload.workload import Workload, workload_of
 
-DEFAULT_DURATION_S = 600.0
-DEFAULT_LOAD = 1.0
+Columns = dict[str, Any]
+"""Columns of a `Workload` by name, in the order of arrival."""
 
-
-@dataclass(frozen=True, slots=True)
-class WorkloadSpec:
-    """What traffic looks like, without its randomness. Build one from configuration with `spec.workload_spec`.
-
-    Args:
-        name: For records.
-        arrivals: Arrival process.
-        lengths: Prompt and output lengths; of conversations, message and answer of a turn.
-        readers: Paces of the readers.
-        ttft: When readers expect the first token.
-        duration_s: Arrivals stop after this time, s. Give this or `requests`; neither means 600 s.
-        requests: Number of requests.
-        rate: Mean arrival rate, requests/s. Give this or `load`; neither means load 1.
-        load: Mean arrival rate as a share of what FCFS saturates at on the engine (see `saturation_rate`).
-        users: Who asks; None for one user.
-        patience: Readers who leave; None for readers who stay.
-        multi_round: Conversations with follow-ups; None for single turns. Rates count every turn.
-
-    Raises:
-        InvalidWorkloadError: If both of a pair are given, or a value is not positive.
-    """
-
-    name: str
-    arrivals: ArrivalProcess
-    lengths: Lengths
-    readers: ReaderMix = READING
-    ttft: TtftExpectation = FIXED_TTFT
-    duration_s: float | None = None
-    requests: int | None = None
-    rate: float | None = None
-    load: float | None = None
-    users: Users | None = None
-    patience: Patience | None = None
-    multi_round: MultiRound | None = None
-
-    def __post_init__(self) -> None:
-        self._one_of("duration_s", "requests", DEFAULT_DURATION_S)
-        self._one_of("load", "rate", DEFAULT_LOAD)
-        for field in ("duration_s", "requests", "rate", "load"):
-            value = getattr(self, field)
-            if value is not None and not (np.isfinite(value) and value > 0):
-                raise InvalidWorkloadError(f"workload '{self.name}': {field} = {value} must be a finite number > 0")
-
-    @property
-    def request_lengths(self) -> Lengths:
-        """Lengths of whole requests: of a conversation's turns, prompts include everything said before."""
-        return self.lengths if self.multi_round is None else ConversationLengths(self.lengths, self.multi_round)
-
-    def _one_of(self, field: str, other: str, default: float) -> None:
-        if getattr(self, field) is not None and getattr(self, other) is not None:
-            raise InvalidWorkloadError(f"workload '{self.name}': give {field} or {other}, not both")
-        if getattr(self, field) is None and getattr(self, other) is None:
-            object.__setattr__(self, field, default)
+_SEGMENTS = 1000
+"""Spawn key of the seeds of segments: clear of the children that `Draws` has and will have."""
 
 
 class Draws(NamedTuple):
@@ -120,33 +67,100 @@ def generate(spec: WorkloadSpec, seed: int | SeedSequence, rate: float | None = 
     Args:
         spec: What traffic looks like.
         seed: Entropy; a `SeedSequence` is read, not advanced.
-        rate: Mean arrival rate, requests/s; by default the one of `spec`. For a `load`, pass `rate_of(spec, engine)`.
+        rate: Mean arrival rate, requests/s; by default the one of `spec`. A segment's is its load factor times that.
 
     Raises:
         InvalidWorkloadError: If no rate is known, or no request arrives in the time.
     """
     rate = spec.rate if rate is None else rate
     if rate is None:
-        raise InvalidWorkloadError(f"workload '{spec.name}' gives a load, not a rate; pass rate=rate_of(spec, engine)")
+        raise InvalidWorkloadError(
+            f"workload '{spec.name}' gives a load, not a rate; give a rate, or an engine to generate_on"
+        )
+    return _generated(spec, seed, [rate * stretch.load_factor for stretch in spec.stretches])
+
+
+def generate_on(
+    engine: EngineConfig, spec: WorkloadSpec, seed: int | SeedSequence, load: float | None = None
+) -> Workload:
+    """The requests that `seed` makes of `spec` for one engine; requests that it cannot hold are among them.
+
+    Args:
+        engine: Engine whose FCFS saturation is load 1: for a segment, its saturation with the lengths of the segment.
+        spec: What traffic looks like.
+        seed: Entropy; a `SeedSequence` is read, not advanced.
+        load: Share of saturation; by default the load, or rate, of `spec`. A segment's is its load factor times that.
+
+    Raises:
+        InvalidWorkloadError: If no request arrives in the time.
+    """
+    load = spec.load if load is None else load
+    if load is None:
+        return generate(spec, seed)
+    rates = [
+        load * stretch.load_factor * saturation_of(engine, stretch.spec.request_lengths) for stretch in spec.stretches
+    ]
+    return _generated(spec, seed, rates)
+
+
+def saturation_rate(engine: EngineConfig, spec: WorkloadSpec) -> float:
+    """Requests/s at load 1: what FCFS completes on `engine` when its queue never empties. Simulated, cached.
+
+    Of traffic with segments, the mean over its time: each segment's with its own lengths, times its load factor.
+    """
+    return sum(
+        stretch.share * stretch.load_factor * saturation_of(engine, stretch.spec.request_lengths)
+        for stretch in spec.stretches
+    )
+
+
+def _generated(spec: WorkloadSpec, seed: int | SeedSequence, rates: Sequence[float]) -> Workload:
+    """The requests at one rate for each stretch."""
     draws = Draws.of(seed)
     if spec.multi_round is not None:
-        return _conversations(spec, spec.multi_round, draws, rate)
+        return _conversations(spec, spec.multi_round, draws, rates[0])
+    columns = _in_turn(spec, seed, rates) if spec.segments else _single_turns(spec, draws, rates[0])
+    arrival_s = columns["arrival_s"]
+    if len(arrival_s) == 0:
+        raise _nobody_came(spec, rates)
+    people = draws.people(spec.users, spec.patience, arrival_s, np.arange(len(arrival_s)))
+    return Workload(spec.name, **columns, **people)
+
+
+def _single_turns(spec: WorkloadSpec, draws: Draws, rate: float) -> Columns:
+    """Requests that do not know of each other; perhaps none."""
     arrival_s = _arrivals(spec, draws, rate, spec.requests)
     prompt, output = spec.lengths.sample(draws.lengths, len(arrival_s))
-    latency_s = spec.readers.sample(draws.readers, len(arrival_s))
-    people = draws.people(spec.users, spec.patience, arrival_s, np.arange(len(arrival_s)))
-    return Workload(spec.name, arrival_s, prompt, output, spec.ttft.of(prompt), latency_s, **people)
+    return {
+        "arrival_s": arrival_s,
+        "prompt_tokens": prompt,
+        "output_tokens": output,
+        "ttft_s": spec.ttft.of(prompt),
+        "latency_s": spec.readers.sample(draws.readers, len(arrival_s)),
+    }
+
+
+def _in_turn(spec: WorkloadSpec, seed: int | SeedSequence, rates: Sequence[float]) -> Columns:
+    """One segment after the other, each from a seed of its own, so that changing one leaves the others as they were."""
+    seeds = children(_child(seed, _SEGMENTS), len(rates))
+    parts = []
+    for stretch, own, rate in zip(spec.stretches, seeds, rates, strict=True):
+        part = _single_turns(stretch.spec, Draws.of(own), rate)
+        parts.append({**part, "arrival_s": stretch.start_s + part["arrival_s"]})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _nobody_came(spec: WorkloadSpec, rates: Sequence[float]) -> InvalidWorkloadError:
+    shown = ", ".join(f"{rate:g}" for rate in rates)
+    return InvalidWorkloadError(
+        f"workload '{spec.name}': no request in {spec.duration_s} s at {shown} requests/s; raise one of them"
+    )
 
 
 def _arrivals(spec: WorkloadSpec, draws: Draws, rate: float, count: int | None) -> NDArray[np.float64]:
     if count is not None:
         return spec.arrivals.first(draws.arrivals, rate, count)
-    arrival_s = spec.arrivals.sample(draws.arrivals, rate, spec.duration_s or DEFAULT_DURATION_S)
-    if len(arrival_s) == 0:
-        raise InvalidWorkloadError(
-            f"workload '{spec.name}': no request in {spec.duration_s} s at {rate:g} requests/s; raise one of them"
-        )
-    return arrival_s
+    return spec.arrivals.sample(draws.arrivals, rate, spec.duration_s or DEFAULT_DURATION_S)
 
 
 def _conversations(spec: WorkloadSpec, talk: MultiRound, draws: Draws, rate: float) -> Workload:
@@ -158,6 +172,8 @@ def _conversations(spec: WorkloadSpec, talk: MultiRound, draws: Draws, rate: flo
     opening_rate = rate / talk.mean_rounds
     if spec.requests is None:
         opening_s = _arrivals(spec, draws, opening_rate, None)
+        if len(opening_s) == 0:
+            raise _nobody_came(spec, [opening_rate])
         rounds = talk.rounds(draws.rounds, len(opening_s))
     else:
         rounds = talk.rounds_of(draws.rounds, spec.requests)
@@ -175,17 +191,11 @@ def _conversations(spec: WorkloadSpec, talk: MultiRound, draws: Draws, rate: flo
     return workload_of(spec.name, {"arrival_s": arrival_s, **columns}, growing_prompts(prompt, opens))
 
 
-def saturation_rate(engine: EngineConfig, spec: WorkloadSpec, seed: int = 0) -> float:
-    """Requests/s at load 1: what FCFS completes on `engine` when its queue never empties. Simulated, cached."""
-    return saturation_of(engine, spec.request_lengths, seed)
-
-
-def rate_of(spec: WorkloadSpec, engine: EngineConfig) -> float:
-    """Mean arrival rate of `spec` on `engine`, requests/s: its rate, or its load times the saturation rate."""
-    return spec.rate if spec.load is None else spec.load * saturation_rate(engine, spec)  # type: ignore[return-value]
-
-
 def children(seed: int | SeedSequence, count: int) -> list[SeedSequence]:
     """Like `SeedSequence.spawn`, but without counting the children, so that a second call gives the same ones."""
+    return [_child(seed, index) for index in range(count)]
+
+
+def _child(seed: int | SeedSequence, index: int) -> SeedSequence:
     root = seed if isinstance(seed, SeedSequence) else SeedSequence(seed)
-    return [SeedSequence(root.entropy, spawn_key=(*root.spawn_key, index)) for index in range(count)]
+    return SeedSequence(root.entropy, spawn_key=(*root.spawn_key, index))

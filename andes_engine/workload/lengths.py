@@ -119,6 +119,37 @@ class EmpiricalLengths:
         return hashlib.sha256(self.prompt_tokens.tobytes() + self.output_tokens.tobytes()).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class MixedLengths:
+    """Several kinds of requests at one time, such as chat and code.
+
+    Args:
+        kinds: Lengths of each kind.
+        share: Weight of each kind, > 0; need not sum to 1.
+
+    Raises:
+        InvalidWorkloadError: If there is no kind, or not one positive share for each.
+    """
+
+    kinds: tuple[Lengths, ...]
+    share: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.kinds) != len(self.share) or not self.kinds:
+            raise InvalidWorkloadError(f"lengths: {len(self.kinds)} kinds, {len(self.share)} shares; give one each")
+        if not all(np.isfinite(share) and share > 0.0 for share in self.share):
+            raise InvalidWorkloadError(f"lengths: shares of a mix {self.share} must be finite numbers > 0")
+
+    def sample(self, rng: np.random.Generator, count: int) -> tuple[IntArray, IntArray]:
+        """Prompt and output tokens. Shapes (count,)."""
+        chosen = rng.choice(len(self.kinds), size=count, p=np.array(self.share) / sum(self.share))
+        prompt, output = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+        for number, kind in enumerate(self.kinds):
+            rows = np.flatnonzero(chosen == number)
+            prompt[rows], output[rows] = kind.sample(rng, len(rows))
+        return prompt, output
+
+
 LENGTHS: dict[str, LogNormalLengths] = {
     "sharegpt": LogNormalLengths(LogNormal(150, 304, 4, 2161), LogNormal(332, 237, 4, 1327)),
     "sharegpt_multi_round": LogNormalLengths(LogNormal(3171, 7943, 4, 65_536), LogNormal(410, 293, 4, 2048)),

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from andes_engine.errors import InvalidWorkloadError, UnknownNameError, check_known
 from andes_engine.workload.arrivals import ARRIVALS, ArrivalProcess
-from andes_engine.workload.generate import WorkloadSpec
-from andes_engine.workload.lengths import LENGTHS, Lengths, LogNormal, LogNormalLengths
+from andes_engine.workload.lengths import LENGTHS, Lengths, LogNormal, LogNormalLengths, MixedLengths
 from andes_engine.workload.multi_round import MultiRound
 from andes_engine.workload.readers import READERS, TTFT, Patience, ReaderMix, TtftExpectation
+from andes_engine.workload.traffic import Segment, WorkloadSpec
 from andes_engine.workload.users import Users
 
 Made = TypeVar("Made")
@@ -30,8 +30,11 @@ def workload_spec(given: str | Mapping[str, Any] | WorkloadSpec) -> WorkloadSpec
         workload_spec({"lengths": "sharegpt", "users": {"count": 20, "skew": 1.2}, "patience": 60.0,
                        "multi_round": {"mean_rounds": 3, "think_s": 20.0}, "load": 0.9})
 
+        workload_spec({"lengths": "sharegpt", "load": 0.9, "segments": [{"share": 3}, {"share": 1, "load_factor": 3.0},
+                       {"share": 2, "lengths": {"mix": {"sharegpt": 0.8, "arxiv": 0.2}}, "readers": "listening"}]})
+
     Fields left out, or null, take their default: Poisson arrivals, the reading mix, first token expected after 1 s, one
-    user, readers who stay, single turns.
+    user, readers who stay, single turns, no segments. A segment says how it differs, in the same words.
 
     Raises:
         UnknownNameError: If a name or a field does not exist; the message lists those that do.
@@ -44,10 +47,10 @@ def workload_spec(given: str | Mapping[str, Any] | WorkloadSpec) -> WorkloadSpec
     check_known("workload field", fields, known)
     if "lengths" not in fields:
         raise InvalidWorkloadError(f"a workload needs 'lengths': one of {', '.join(sorted(LENGTHS))}, or a mapping")
-    lengths = fields.pop("lengths")
+    lengths = fields["lengths"]
     parts = {key: make(fields.pop(key)) for key, make in _PARTS.items() if key in fields}
     defaults = {"name": lengths if isinstance(lengths, str) else "custom", "arrivals": ARRIVALS["poisson"]()}
-    return WorkloadSpec(**{**defaults, **fields, **parts, "lengths": _lengths(lengths)})
+    return WorkloadSpec(**{**defaults, **fields, **parts})
 
 
 def _arrivals(given: Any) -> ArrivalProcess:
@@ -65,8 +68,44 @@ def _lengths(given: Any) -> Lengths:
         return _named(LENGTHS, given, "length family")
     if not isinstance(given, Mapping):
         return given
+    if "mix" in given:
+        return _make(_mixed, given, "lengths")
     moments = {k: _make(LogNormal, given[k], k) for k in ("prompt", "output") if isinstance(given.get(k), Mapping)}
     return _make(LogNormalLengths, {**given, **moments}, "lengths")
+
+
+def _mixed(mix: Any) -> MixedLengths:
+    if not isinstance(mix, Mapping):
+        raise InvalidWorkloadError(f"lengths: mix = {mix!r} must be a mapping of length families to shares")
+    kinds = tuple(_named(LENGTHS, str(name), "length family") for name in mix)
+    return MixedLengths(kinds, tuple(_number(share, f"lengths: mix.{name}") for name, share in mix.items()))
+
+
+def _segments(given: Any) -> tuple[Segment, ...]:
+    if not isinstance(given, list | tuple):
+        raise InvalidWorkloadError(
+            f"segments = {given!r} must be a list of mappings, such as [{{share: 1}}, {{share: 2}}]"
+        )
+    return tuple(_segment(one, f"segments[{place}]") for place, one in enumerate(given))
+
+
+def _segment(given: Any, where: str) -> Segment:
+    if isinstance(given, Segment):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidWorkloadError(
+            f"{where} = {given!r} must be a mapping of {', '.join(Segment.__dataclass_fields__)}"
+        )
+    changes = {key: value for key, value in given.items() if value is not None}
+    numbers = {key: _number(changes[key], f"{where}: {key}") for key in ("share", "load_factor") if key in changes}
+    parts = {key: make(changes[key]) for key, make in _SEGMENT_PARTS.items() if key in changes}
+    return _make(Segment, {**changes, **numbers, **parts}, where)
+
+
+def _number(given: Any, what: str) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise InvalidWorkloadError(f"{what} = {given!r} must be a number")
+    return float(given)
 
 
 def _readers(given: Any) -> ReaderMix:
@@ -99,10 +138,16 @@ def _part(kind: type[Made], given: Any, what: str) -> Made:
     return kind(given)  # type: ignore[call-arg]
 
 
-_PARTS: dict[str, Callable[[Any], Any]] = {
+_SEGMENT_PARTS: dict[str, Callable[[Any], Any]] = {
     "arrivals": _arrivals,
+    "lengths": _lengths,
     "readers": _readers,
     "ttft": _ttft,
+}
+
+_PARTS: dict[str, Callable[[Any], Any]] = {
+    **_SEGMENT_PARTS,
+    "segments": _segments,
     "users": lambda given: _part(Users, given, "users"),
     "patience": lambda given: _part(Patience, given, "patience"),
     "multi_round": lambda given: _part(MultiRound, given, "multi_round"),

@@ -167,11 +167,11 @@ class Workload:
 
     def fitting(self, engine: EngineConfig) -> tuple[Workload, int]:
         """The requests this engine can hold, and how many it cannot."""
-        return self.up_to(_longest(engine))
+        return self.up_to(longest_tokens(engine))
 
     def check_fits(self, engine: EngineConfig) -> None:
         """Refuse a workload with a request longer than the engine's KV cache or model length."""
-        self.check_up_to(_longest(engine), f"engine '{engine.name}'", "raise kv_blocks (or max_model_len_tokens)")
+        self.check_up_to(longest_tokens(engine), f"engine '{engine.name}'", "raise kv_blocks (or max_model_len_tokens)")
 
     def up_to(self, longest_tokens: int) -> tuple[Workload, int]:
         """The requests of at most so many tokens, prompt and output together, and how many are longer."""
@@ -195,7 +195,8 @@ class Workload:
         return Workload(self.name, **columns, block_hashes=hashes)
 
 
-def _longest(engine: EngineConfig) -> int:
+def longest_tokens(engine: EngineConfig) -> int:
+    """The longest request, prompt and output together, that `engine` can hold."""
     return min(engine.kv_tokens - engine.block_size_tokens, engine.max_model_len_tokens)
 
 

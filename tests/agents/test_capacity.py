@@ -189,6 +189,16 @@ def test_every_load_has_the_same_requests(change: tuple[str, ...]) -> None:
             assert len(low) < len(high) and high.duration_s < given_config.workload.duration_s
 
 
+def test_segments_keep_their_times_at_every_load() -> None:
+    given_config = config("workload=flash_crowd", "workload.duration_s=80")
+    traffic = CommonTraffic.up_to(2.0, given_config.engine, given_config.workload, 1)
+    (few,), (many,) = traffic.at(0.5), traffic.at(2.0)
+    assert len(many) > 3 * len(few)
+    for workload in (few, many):  # the crowd comes after 35 s and stays for 10
+        crowd = len(workload.between(35.0, 45.0)) / 10.0
+        assert crowd > 1.5 * len(workload.between(0.0, 35.0)) / 35.0
+
+
 def test_a_trace_is_stretched(tmp_path: Path) -> None:
     trace = tmp_path / "mine.csv"
     rows = [f"2024-01-01 00:00:{0.5 * row:09.6f},{100 + row},{20 + row}" for row in range(40)]

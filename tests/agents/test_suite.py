@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from agents.suite import Setting, Suite
 from agents.suite_file import suite_of
 from andes_engine.contender import Contender
 from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.workload.lengths import Lengths, MixedLengths
+from andes_engine.workload.traffic import WorkloadSpec
+from envs import EnvConfig
 
 FCFS = [Contender("fcfs", "fcfs")]
 
@@ -64,7 +68,7 @@ def test_a_grid_is_every_engine_with_every_workload_and_every_variation() -> Non
     assert (last.loads, last.seeds, last.split) == ((0.5,), 1, "validation")
 
 
-@pytest.mark.parametrize("name", ["smoke", "paper", "held_out"])
+@pytest.mark.parametrize("name", ["smoke", "paper", "held_out", "shifting"])
 def test_the_suites_that_come_with_it_can_be_drawn(name: str) -> None:
     suite = suite_of(config(f"suite={name}"))
     assert suite.name == name and len(suite.settings) > 1
@@ -87,22 +91,59 @@ def test_the_paper_s_suite_has_its_grid() -> None:
     }
 
 
+def families(specs: Iterable[WorkloadSpec]) -> set[Lengths]:
+    """Length families that traffic can draw from, in any segment and any mix."""
+    lengths = [stretch.spec.lengths for spec in specs for stretch in spec.stretches]
+    return {kind for one in lengths for kind in (one.kinds if isinstance(one, MixedLengths) else (one,))}
+
+
+def trained() -> list[EnvConfig]:
+    """What every training run of `conf/` draws from: each experiment, and each kind of traffic by itself."""
+    experiments = [f"experiment={name}" for name in group_names("experiment")]
+    traffic = [f"workload={name}" for name in group_names("workload")]
+    choices = ([], *([choice] for choice in experiments + traffic))
+    return [env_config(from_mapping(TrainConfig, compose("train", *choice))) for choice in choices]
+
+
 def test_nothing_of_held_out_can_be_trained_on() -> None:
     """Its engines and length families are those of no training run of `conf/`, and its seeds come from another entropy."""
-    trained = [
-        env_config(from_mapping(TrainConfig, compose("train", *choice)))
-        for choice in ([], *([f"experiment={name}"] for name in group_names("experiment")))
-    ]
+    runs = trained()
     settings = suite_of(config("suite=held_out")).settings
-    engines = {engine.step_time.name for env in trained for engine in env.engines}
-    lengths = {spec.lengths for env in trained for spec in env.workloads}
-    assert len(trained) > 2 and engines and lengths
+    engines = {engine.step_time.name for env in runs for engine in env.engines}
+    lengths = families(spec for env in runs for spec in env.workloads)
+    assert len(engines) == 6 and len(lengths) == 5
     for setting in settings:
         assert setting.split == "held_out" and min(setting.loads) == 0.5 and max(setting.loads) == 1.5
         assert setting.engine.step_time.name not in engines
-    assert not lengths & {spec_of(setting.workload).lengths for setting in settings}
+    assert not lengths & families(spec_of(setting.workload) for setting in settings)
     # training draws from its seed, a small number, or from the validation split
     assert SPLITS["held_out"] != SPLITS["validation"] and min(SPLITS.values()) > 2**30
+
+
+def test_shifting_traffic_is_held_out_on_engines_trained_on_and_not() -> None:
+    runs = trained()
+    settings = suite_of(config("suite=shifting")).settings
+    specs = [spec_of(setting.workload) for setting in settings]
+    assert {setting.split for setting in settings} == {"held_out"}
+    assert all(len(spec.segments) >= 3 for spec in specs)
+    assert not families(specs) & families(spec for env in runs for spec in env.workloads)
+    searched = suite_of(from_mapping(CompareConfig, {**compose("compare"), "suite": compose("tune")["suite"]})).settings
+    assert not families(specs) & families(spec_of(setting.workload) for setting in searched)
+    known = {engine.step_time.name for env in runs for engine in env.engines}
+    engines = {(setting.engine.step_time.name in known, setting.engine.slowdown) for setting in settings}
+    assert engines == {(True, 1.0), (True, 1.6), (False, 1.0), (False, 1.6)}
+
+
+def test_the_robust_policy_is_trained_on_every_engine_varied_and_on_traffic_that_shifts() -> None:
+    env = env_config(from_mapping(TrainConfig, compose("train", "experiment=robust")))
+    assert len({engine.name for engine in env.engines}) == 6
+    assert {bool(spec.segments) for spec in env.workloads} == {True, False}
+    assert (env.load, env.reward.reference) == ((0.6, 1.5), 1.0)
+    low, high = env.variation.slowdown
+    assert low < 1.0 < high and len(env.variation.all_of(env.engines[0])) > 1
+    assert all(60.0 <= spec.duration_s <= 180.0 for spec in env.workloads if spec.duration_s)
+    for engine in env.engines:
+        assert {bool(spec.segments) for spec in env.traffic_for(engine)} == {True, False}
 
 
 def test_a_trace_is_replayed_at_its_own_rate_and_at_loads(azure_trace: Path) -> None:

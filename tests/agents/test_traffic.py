@@ -15,6 +15,7 @@ from agents.suite_file import suite_of
 from andes_engine.errors import AndesError
 from andes_engine.workload.multi_round import MultiRound
 from andes_engine.workload.readers import Patience
+from andes_engine.workload.traffic import segment_of
 from andes_engine.workload.users import Users
 
 
@@ -33,6 +34,19 @@ def test_a_workload_file_with_users_patience_and_conversations() -> None:
     assert spec_of(config("workload=poisson", "workload.users=7").workload).users == Users(7)
 
 
+def test_a_workload_file_with_segments_is_drawn_at_the_loads_of_its_lengths() -> None:
+    settings = config("engine=cpu_tiny", "workload=flash_crowd", "loads=[0.5,1.0]", "seeds=2")
+    spec = spec_of(settings.workload)
+    assert [stretch.name for stretch in spec.stretches] == ["before", "crowd", "after"]
+    found = scenarios_of(settings)
+    assert [scenario.stratum for scenario in found] == ["load 0.5"] * 2 + ["load 1"] * 2
+    for scenario in found:
+        counts = np.bincount(segment_of(spec, scenario.workload.arrival_s))
+        assert counts[1] == pytest.approx(3.0 * 2.0 / 7.0 * counts[0], rel=0.3)
+    again = scenarios_of(settings)
+    assert [one.workload for one in found] == [one.workload for one in again]
+
+
 def test_a_mooncake_trace_is_replayed_with_its_hashes(mooncake_trace: Path) -> None:
     given = ("workload=mooncake", f"trace='{mooncake_trace}'", "seeds=1")
     (scenario,) = scenarios_of(config(*given, "workload.requests=400", "workload.users=5", "workload.patience=20"))
@@ -42,8 +56,9 @@ def test_a_mooncake_trace_is_replayed_with_its_hashes(mooncake_trace: Path) -> N
     assert (workload.block_hashes.counts == -(-workload.prompt_tokens // 512)).all()
     assert np.unique(workload.user).tolist() == [0, 1, 2, 3, 4]
     assert np.isfinite(workload.abort_s).all()
-    with pytest.raises(ConfigError, match="a replayed trace has its own"):
-        scenarios_of(config(*given, "workload.multi_round=3"))
+    for override in ("workload.multi_round=3", "workload.segments=[{share: 1}]"):
+        with pytest.raises(ConfigError, match="a replayed trace has its own"):
+            scenarios_of(config(*given, override))
 
 
 def test_a_burstgpt_trace_is_replayed_without_its_failures(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import SeedSequence
 
-from andes_engine.errors import AndesError, InvalidWorkloadError, UnknownNameError
+from andes_engine.errors import AndesError, CapacityError, InvalidWorkloadError, UnknownNameError
 from andes_engine.sim.simulator import simulate
 from andes_engine.workload import Workload
 from andes_engine.workload.arrivals import ARRIVALS, CyclicBurst, Gamma
-from andes_engine.workload.generate import children, generate, rate_of, saturation_rate
+from andes_engine.workload.generate import children, generate, generate_on, saturation_rate
 from andes_engine.workload.lengths import LENGTHS
 from andes_engine.workload.readers import ReaderMix, TtftExpectation
 from andes_engine.workload.spec import workload_spec
@@ -104,7 +104,7 @@ def test_unknown_names_are_unknown_name_errors() -> None:
 
 
 def test_a_load_needs_an_engine_and_an_empty_draw_is_explained() -> None:
-    with pytest.raises(InvalidWorkloadError, match="rate_of"):
+    with pytest.raises(InvalidWorkloadError, match="generate_on"):
         generate(workload_spec("sharegpt"), 0)
     with pytest.raises(InvalidWorkloadError, match="no request in"):
         generate(workload_spec({"lengths": "sharegpt", "duration_s": 1e-6, "rate": 1.0}), 0)
@@ -114,15 +114,19 @@ def test_saturation_is_where_the_queue_starts_to_grow() -> None:
     """Below it FCFS keeps up, above it falls behind by the difference; more memory raises it."""
     engine = make_engine()
     spec = workload_spec({"lengths": "azure_conv", "load": 1.0, "requests": 3000})
-    rate = rate_of(spec, engine)
-    assert rate == saturation_rate(engine, spec)
+    rate = saturation_rate(engine, spec)
     served = {load: simulate(engine, generate(spec, 1, load * rate), "fcfs") for load in (0.8, 1.3)}
     span = {load: record.duration_s / record.workload.duration_s for load, record in served.items()}
     assert span[0.8] < 1.1
     assert span[1.3] == pytest.approx(1.3, rel=0.1)
     assert saturation_rate(make_engine(8000), spec) > rate
-    assert rate_of(workload_spec({"lengths": "azure_conv", "load": 0.5}), engine) == 0.5 * rate
-    assert rate_of(workload_spec({"lengths": "azure_conv", "rate": 3.0}), engine) == 3.0
+    half = workload_spec({"lengths": "azure_conv", "load": 0.5})
+    assert generate_on(engine, half, 1) == generate(half, 1, 0.5 * rate)
+    assert generate_on(engine, half, 1, 0.7) == generate(half, 1, 0.7 * rate)
+    own = workload_spec({"lengths": "azure_conv", "rate": 3.0})
+    assert generate_on(engine, own, 1) == generate(own, 1)
+    with pytest.raises(CapacityError, match="can hold none of 2000 requests"):
+        saturation_rate(make_engine(10), workload_spec("arxiv"))
 
 
 @given(

@@ -16,7 +16,7 @@ from andes_engine.knobs import KNOB_NAMES
 from andes_engine.observation import FEATURES
 from andes_engine.sim import state as st
 from andes_engine.workload.spec import workload_spec
-from envs import EnvConfig, RewardConfig, SchedulerEnv, SimVectorEnv
+from envs import EngineVariation, EnvConfig, RewardConfig, SchedulerEnv, SimVectorEnv
 from tests.builders import make_engine, make_workload
 
 SPEC = workload_spec({"name": "short", "arrivals": "poisson", "lengths": "tiny", "duration_s": 10.0})
@@ -100,10 +100,17 @@ def test_same_seed_same_episodes() -> None:
     assert rewards(3) == rewards(3) != rewards(4)
 
 
-@pytest.mark.parametrize("reference", [0.0, 1.0])
-def test_batched_equals_single(reference: float) -> None:
+@pytest.mark.parametrize(
+    ("reference", "variation"),
+    [
+        (0.0, EngineVariation()),
+        (1.0, EngineVariation()),
+        (1.0, EngineVariation((0.7, 1.8), kv_factors=(0.6, 1.0, 1.5), batched_tokens_factors=(0.5, 1.0))),
+    ],
+)
+def test_batched_equals_single(reference: float, variation: EngineVariation) -> None:
     """The same seeds, actions and episodes: observations, rewards and outcomes agree bit for bit."""
-    singles = [make_env(reward=RewardConfig(reference=reference)) for _ in range(3)]
+    singles = [make_env(reward=RewardConfig(reference=reference), variation=variation) for _ in range(3)]
     vector = SimVectorEnv(singles[0].config, 3)
     seeds = [11, 12, 13]
     batch, _ = vector.reset(seed=seeds)

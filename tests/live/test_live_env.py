@@ -52,3 +52,8 @@ def test_reward_sums_to_the_reported_qoe(live_env: SchedulerEnv) -> None:
 def test_paired_reward_is_refused() -> None:
     with pytest.raises(AndesError, match="set it to 0"):
         envs.make_live(envs.EnvConfig(reward=RewardConfig(reference=1.0)))
+
+
+def test_a_varied_engine_is_refused() -> None:
+    with pytest.raises(AndesError, match="a live engine is as it is"):
+        envs.make_live(envs.EnvConfig(variation=envs.EngineVariation(slowdown=(1.0, 2.0))))
