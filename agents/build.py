@@ -70,12 +70,13 @@ def spec_of(settings: WorkloadSettings) -> WorkloadSpec:
 
 
 def validation_scenarios(config: TrainConfig, engine: EngineConfig) -> list[Scenario]:
-    """The workloads that choose between checkpoints: fixed, every kind of traffic of the training, on one of its engines."""
-    settings = config.train
-    seeds = seed_range(settings.eval_seeds)
+    """The workloads that choose between checkpoints: fixed, every kind of traffic of the training that goes with the engine."""
+    settings, seeds = config.train, seed_range(config.train.eval_seeds)
+    fitting = env_config(config).traffic_for(engine)
     return [
         scenario._replace(stratum=f"{engine.name}, {traffic.name}, {scenario.stratum}")
         for traffic in (config.workload, *config.more_workloads.values())
+        if spec_of(traffic) in fitting
         for scenario in _drawn(engine, traffic, settings.eval_loads, seeds, "validation", engine)
     ]
 
