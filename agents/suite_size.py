@@ -32,13 +32,14 @@ class Size:
 
     def scaled(self, setting: Setting) -> Setting:
         """One setting at this scale."""
-        return replace(setting, workload=self._traffic(setting.workload), seeds=min(setting.seeds, self.seeds))
+        return replace(setting, workload=self.traffic(setting.workload), seeds=min(setting.seeds, self.seeds))
 
     def search(self, search: Search) -> Search:
         """The capacity search at this scale."""
         return search if self.share == 1.0 else replace(search, seeds=1, scan=3, tolerance=0.1, high=4.0 * search.high)
 
-    def _traffic(self, workload: WorkloadSettings) -> WorkloadSettings:
+    def traffic(self, workload: WorkloadSettings) -> WorkloadSettings:
+        """Traffic at this scale."""
         if self.share == 1.0 or workload.duration_s is None:
             return workload
         arrivals = workload.arrivals
