@@ -61,7 +61,7 @@ reproduce: $(READY) ## The paper's figures and claims in the simulator, a few mi
 	@run=runs/reproduce/$$(git rev-parse --short HEAD) && \
 	$(RUN) scripts.reproduce out=. run_dir=$$run $(REPRODUCE_ARGS) && $(RUN) scripts.update_readme $$run
 
-results: $(READY) ## What the policies of the zoo are worth: RESULTS.md, and the README's goals; RESULTS_ARGS=size=smoke for a try
+results: $(READY) ## What the policies of the zoo are worth: RESULTS.md, and the README's goals
 	@run=runs/results/$$(git rev-parse --short HEAD) && \
 	$(RUN) scripts.results rerun=all out=. run_dir=$$run $(RESULTS_ARGS) && $(RUN) scripts.update_readme $$run
 

@@ -103,7 +103,7 @@ def ratio(
     by_arm: Mapping[str, Mapping[str, Any]], candidate: str | None, reference: str, target: float, seed: int = 0
 ) -> Effect | None:
     """Capacity of one arm, over its training seeds, over another's; workloads are resampled for both together."""
-    if candidate not in by_arm or reference not in by_arm:
+    if candidate is None or candidate not in by_arm or reference not in by_arm:
         return None
     (ours, our_draws), (theirs, their_draws) = (_capacity(by_arm[arm], target, seed) for arm in (candidate, reference))
     values = ours / theirs.mean()

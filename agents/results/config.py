@@ -91,6 +91,10 @@ class ResultsConfig:
         check_known("rerun", (self.rerun,), RERUN)
         if self.segments < 1:
             raise ConfigError(f"segments = {self.segments} must be at least 1")
+        if self.size != "full" and self.out is not None:
+            raise ConfigError(
+                f"size={self.size} is no result: leave out= away, it would replace what is recorded there"
+            )
         if not self.suites:
             raise ConfigError("give at least one suite, such as +suite@suites.held_out=held_out")
 

@@ -27,15 +27,21 @@ def training_curves(config: ResultsConfig) -> Curves:
     """Recorded curves, and those of the training runs given; a run's own replaces the recorded one.
 
     Raises:
-        ConfigError: If a pattern fits nothing, or a folder is no finished training run.
+        ConfigError: If a pattern fits nothing, a folder is no finished training run, or two have one name and seed.
     """
     curves: Curves = read_json(Path(config.recorded) / FILE) if config.recorded else {}
+    fresh: Curves = {}
     for pattern in config.curves:
         folders = sorted(glob(pattern))
         if not folders:
             raise ConfigError(f"curves: '{pattern}' fits no training run; leave it out for the recorded ones")
-        curves |= dict(_curve(Path(folder)) for folder in folders)
-    return dict(sorted(curves.items()))
+        for name, curve in map(_curve, map(Path, folders)):
+            if name in fresh:
+                raise ConfigError(
+                    f"curves: two runs are called '{name}'; give each recipe a name (scripts.train name=...)"
+                )
+            fresh[name] = curve
+    return dict(sorted((curves | fresh).items()))
 
 
 def curves_section(curves: Curves) -> Section | None:

@@ -75,11 +75,11 @@ def closed(values: Strata, start: Strata, end: Strata, seed: int = 0) -> Effect 
         return None
     mine = [_less(ours, theirs) for ours, theirs in zip(values, start, strict=True)]
     whole = [_less(best, theirs).mean(axis=0, keepdims=True) for best, theirs in zip(end, start, strict=True)]
-    drawn = crossed_replicates(mine, np.random.default_rng(seed)) / crossed_replicates(
-        whole, np.random.default_rng(seed)
-    )
     gap = _mean(whole)
-    return _effect(_mean(mine) / gap if gap > 0.0 else np.nan, drawn if gap > 0.0 else drawn * np.nan, mine)
+    if not gap > 0.0:
+        return Effect(np.nan, np.nan, np.nan, len(mine[0]), sum(stratum.shape[1] for stratum in mine))
+    ours, way = (crossed_replicates(values, np.random.default_rng(seed)) for values in (mine, whole))
+    return _effect(_mean(mine) / gap, ours / way, mine)
 
 
 def difference(
@@ -111,6 +111,6 @@ def _mean(values: Strata) -> float:
 def _effect(value: float, drawn: FloatArray, values: Strata) -> Effect:
     """Without two workloads in any stratum nothing is known of other workloads, and there is no interval."""
     workloads = sum(stratum.shape[1] for stratum in values)
-    known = workloads > len(values) and isfinite(value)
+    known = workloads > len(values)
     low, high = percentile_interval(drawn) if known else (np.nan, np.nan)
     return Effect(value, low, high, len(values[0]), workloads)

@@ -82,7 +82,10 @@ def _live(config: ResultsConfig, found: Evidence) -> Section | None:
 def _who(found: Evidence) -> str:
     if found.policy is None:
         return "The zoo is empty, so nothing is said of a policy yet."
-    (seeds,) = {len(arm.members) for arm in found.arms if arm.name == found.policy}
+    seeds = max(
+        (len(one.values["qoe_mean"]) for (_, arm), one in found.measured.found.items() if arm == found.policy),
+        default=0,
+    )
     return f"The policy is `{found.policy}`, judged over {seeds} training seeds, none chosen by these results."
 
 
