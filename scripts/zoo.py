@@ -17,7 +17,9 @@ def main(cfg: DictConfig) -> None:
     from agents.zoo.table import zoo_grid
 
     folders = publish(from_mapping(ZooConfig, settings_of(cfg)))
-    print_result([zoo_grid()], [f"published: {folder}" for folder in folders])
+    grid = zoo_grid()
+    said = [f"published: {folder}" for folder in folders]
+    print_result([grid] if grid.rows else [], said if grid.rows else [f"{grid.title}: none yet"])
 
 
 if __name__ == "__main__":
