@@ -12,7 +12,7 @@ RUN   := .venv/bin/python -m
 READY := .venv/.ready-$(VLLM)
 PEERS := .venv-peers/.ready
 
-.PHONY: help setup demo live-benefit fidelity calibrate gpu soak tune bench bench-peers reproduce test lint format clean distclean
+.PHONY: help setup demo live-benefit fidelity calibrate gpu soak tune bench bench-peers reproduce results test lint format clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,10 @@ bench-peers: $(READY) $(PEERS) ## Measure the simulator's speed beside NVIDIA Dy
 reproduce: $(READY) ## The paper's figures and claims in the simulator, a few minutes: REPRODUCTION.md, and the README's table
 	@run=runs/reproduce/$$(git rev-parse --short HEAD) && \
 	$(RUN) scripts.reproduce out=. run_dir=$$run $(REPRODUCE_ARGS) && $(RUN) scripts.update_readme $$run
+
+results: $(READY) ## What the policies of the zoo are worth: RESULTS.md, and the README's goals
+	@run=runs/results/$$(git rev-parse --short HEAD) && \
+	$(RUN) scripts.results rerun=all out=. run_dir=$$run $(RESULTS_ARGS) && $(RUN) scripts.update_readme $$run
 
 test: $(READY) ## Run all tests: first the quick ones in parallel, then the live vLLM ones alone
 	@trap 'echo "make test: $$SECONDS s in all"' EXIT; \

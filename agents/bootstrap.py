@@ -35,9 +35,45 @@ def bootstrap_interval(
     """
     if all(len(workloads) == 1 and len(workloads[0]) == 1 for workloads in strata):
         return np.nan, np.nan
+    return percentile_interval(mean_replicates(strata, rng, replicates))
+
+
+def mean_replicates(
+    strata: Sequence[Sequence[FloatArray]], rng: np.random.Generator, replicates: int = REPLICATES
+) -> FloatArray:
+    """Bootstrap replicates of `stratified_mean`; arguments as in `bootstrap_interval`. Shape (replicates,)."""
     widening = _widening(sum(len(workloads) - 1 for workloads in strata))
     total = sum(_stratum_replicates(workloads, widening, rng, replicates) for workloads in strata)
-    return percentile_interval(np.asarray(total) / len(strata))
+    return np.asarray(total) / len(strata)
+
+
+def crossed_replicates(
+    values: Sequence[FloatArray], rng: np.random.Generator, replicates: int = REPLICATES
+) -> FloatArray:
+    """Bootstrap replicates of the mean over training seeds and workloads, both of which another study would draw anew.
+
+    Seeds and workloads are crossed: every policy runs every workload. Their main effects are resampled apart and added (compare
+    Owen 2007, *The pigeonhole bootstrap*), each widened for its own number, so that few seeds give a wide interval. What one
+    policy does on one workload only is in both, so the interval errs on the wide side: on synthetic data it covered the truth in
+    93 to 99 % of cases, with one to five seeds and two or three workloads in each of 4 to 27 strata.
+
+    Args:
+        values: For each stratum, the value of every training seed on every workload. Shape (seeds, workloads), the same seeds
+            in each.
+        rng: Source of all randomness; equal ones draw the same workloads for values of the same shapes.
+        replicates: Bootstrap replicates.
+
+    Returns:
+        Shape (replicates,).
+    """
+    workloads = mean_replicates([list(stratum.mean(axis=0)[:, None]) for stratum in values], rng, replicates)
+    return workloads + seed_noise(np.mean([stratum.mean(axis=1) for stratum in values], axis=0), rng, replicates)
+
+
+def seed_noise(means: FloatArray, rng: np.random.Generator, replicates: int = REPLICATES) -> FloatArray:
+    """Bootstrap replicates of a mean over training seeds, minus the mean. Shape (seeds,) -> (replicates,); 0 with one seed."""
+    spread = spread_out(means) - means.mean()
+    return spread[rng.integers(len(means), size=(replicates, len(means)))].mean(axis=1)
 
 
 def iqm_interval(

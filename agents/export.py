@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agents.actor import actor_of
 from agents.checkpoint import CHECKPOINTS, checkpoint_folder
 from agents.run_dir import RunDir
+from agents.zoo.entries import zoo_folder, zoo_name
 from andes_engine.errors import BundleError, UnknownNameError
 from andes_engine.policy.bundle import Bundle, load_bundle
 
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 
 
 def policy_folder(given: Path | str) -> Path:
-    """The bundle's folder, also where the training run's directory is given."""
+    """The bundle's folder, also where the training run's directory is given, or `zoo/NAME` for one that comes with the package.
+
+    A path that exists is what it says, so a folder `zoo/NAME` of the user's comes before the package's.
+
+    Raises:
+        UnknownNameError: If the zoo has no such policy; the message lists what it has.
+    """
+    name = zoo_name(given)
+    if name is not None and not Path(given).exists():
+        return zoo_folder(name)
     inside = Path(given) / "bundle"
     return inside if inside.is_dir() else Path(given)
 

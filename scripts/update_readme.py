@@ -1,8 +1,8 @@
 """Put results into the README: `python -m scripts.update_readme runs/demo/... [runs/live_benefit/...]`, `... runs/soak/...`,
-`... runs/service_benefit/...` or `... runs/reproduce/...`.
+`... runs/service_benefit/...`, `... runs/reproduce/...` or `... runs/results/...`.
 
 Everything between the markers `<!-- results:begin -->` and `<!-- results:end -->` is replaced; nothing there is typed by hand.
-Soaks, the benefit of the service and the paper's claims go between markers of their own, and their results to docs/.
+Soaks, the benefit of the service, the paper's claims and the goals go between markers of their own, and their results to docs/.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SOAK_BEGIN, SOAK_END = "<!-- soak:begin -->", "<!-- soak:end -->"
 SERVICE_BEGIN, SERVICE_END = "<!-- service:begin -->", "<!-- service:end -->"
 CLAIMS_BEGIN, CLAIMS_END = "<!-- claims:begin -->", "<!-- claims:end -->"
+GOALS_BEGIN, GOALS_END = "<!-- goals:begin -->", "<!-- goals:end -->"
 SERVICE_COLUMNS = (
     ("QoE mean", "qoe_mean", ".3f"),
     ("QoE p10", "qoe_p10", ".3f"),
@@ -114,6 +115,15 @@ def claims_text(results: dict[str, Any]) -> str:
     return f"{markdown_lines(Grid('', columns, rows))}\n\n{made}"
 
 
+def goals_text(results: dict[str, Any]) -> str:
+    """The goals of RESULTS.md: what is to be reached, and what came out."""
+    columns = tuple(Column(label, numeric=False) for label in ("goal", "what", "to reach", "measured", ""))
+    rows = tuple(tuple(map(Cell, cells)) for cells in results["goals"])
+    policy = f"the policy is `{results['policy']}`" if results["policy"] else "the zoo is empty yet"
+    made = f"Made by `make results` at commit `{results['commit']}`; {policy}."
+    return f"{markdown_lines(Grid('', columns, rows))}\n\n{made}"
+
+
 def replaced(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """The README with what stands between two markers replaced.
 
@@ -149,6 +159,9 @@ def main(arguments: list[str]) -> None:
         return
     if len(runs) == 1 and (reproduction := found_in(runs[0], "claims")):
         update_block(claims_text(reproduction), CLAIMS_BEGIN, CLAIMS_END, "reproduction/claims.json", reproduction)
+        return
+    if len(runs) == 1 and (goals := found_in(runs[0], "goals")):
+        update_block(goals_text(goals), GOALS_BEGIN, GOALS_END, "results/goals.json", goals)
         return
     if len(runs) == 1 and (service := found_in(runs[0], "vllm_bench_serve")):
         update_block(service_text(service), SERVICE_BEGIN, SERVICE_END, "service_benefit.json", service)

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-from PIL import Image
-
-from agents.compare_report import file_stem
+from agents.document import write_page
 from agents.reproduction.section import Section, claims_grid
-from andes_engine.report.figures import png_bytes
 from andes_engine.report.grid import Grid, to_markdown
-from andes_engine.report.html import ReportFigure, write_report
-from andes_engine.report.provenance import commit, versions
-from andes_engine.report.svg import svg_text
+from andes_engine.report.html import write_report
 
 PAGE, FIGURES = "REPRODUCTION.md", Path("docs") / "reproduction"
-LARGEST_SVG_BYTES = 60_000
-"""A drawing that takes more is kept as pixels: the repository stays small."""
 
 TITLE = "The Andes paper, made again in the simulator"
 INTRODUCTION = (
@@ -32,23 +23,13 @@ INTRODUCTION = (
 
 def write_document(folder: Path, command: str, sections: Sequence[Section], took_s: float) -> Path:
     """Write the page and its figures into `folder`; returns the page."""
-    parts = [
-        f"# {TITLE}",
+    head = [
         f"Written by `{command}`; do not edit. {INTRODUCTION}",
         "## Claims",
         _count(sections),
         to_markdown(_claims(sections)),
     ]
-    (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-    for section in sections:
-        parts += [f"## {section.title}", *section.text]
-        parts += [_picture(folder, entry) for entry in section.figures]
-        parts += [to_markdown(grid).strip() for grid in section.grids]
-    packages = ", ".join(f"{package} {number}" for package, number in versions().items())
-    parts.append(f"Made at commit `{commit()}` in {took_s / 60.0:.1f} min with {packages}.")
-    page = folder / PAGE
-    page.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
-    return page
+    return write_page(folder, PAGE, FIGURES, TITLE, head, sections, took_s)
 
 
 def write_html(path: Path, sections: Sequence[Section], provenance: dict[str, object]) -> Path:
@@ -70,18 +51,3 @@ def _count(sections: Sequence[Section]) -> str:
         f"Of {len(holds)} published claims {counts['yes']} hold here, {counts['partly']} hold in direction, "
         f"{counts['no']} do not."
     )
-
-
-def _few_colors(figure: Figure) -> bytes:
-    """A drawing as a PNG of 64 colours, a fifth of the size."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(png_bytes(figure))).convert("RGB").quantize(64).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _picture(folder: Path, entry: ReportFigure) -> str:
-    svg, place = svg_text(entry.figure).encode(), FIGURES / file_stem(entry.title)
-    small = len(svg) <= LARGEST_SVG_BYTES
-    place = place.with_suffix(".svg" if small else ".png")
-    (folder / place).write_bytes(svg if small else _few_colors(entry.figure))
-    return f"![{entry.title}]({place.as_posix()})\n\n{entry.caption}"

@@ -14,7 +14,6 @@ from agents.evaluate import Outcome, differences
 from agents.reproduction.document import write_document, write_html
 from agents.reproduction.headlines import saving_section, times_claim
 from agents.reproduction.section import Section
-from agents.reproduction.size import SIZES, Size
 from agents.reproduction.statement import Statement
 from agents.reproduction.statement_claims import CLAIMS
 from agents.reproduction.statements import STATEMENTS
@@ -24,12 +23,15 @@ from agents.run_suite import run_suite
 from agents.schema import ConfigError
 from agents.suite import Setting, Suite
 from agents.suite_file import suite_of
+from agents.suite_size import Size
 from andes_engine.errors import check_known
 from andes_engine.report.differences import difference_grid
 from andes_engine.report.provenance import provenance
 
 SAVING_LENGTHS = ("sharegpt_multi_round", "coding")
 """Traffic of the capacity search: bursts (h = 2) with these lengths."""
+
+SIZES = {"full": Size(1.0, 2, 3), "smoke": Size(0.1, 1, 1, every=5)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def reproduce(config: ReproduceConfig) -> Reproduction:
     started_s, size = time.monotonic(), SIZES[config.size]
     contenders = contenders_from(config.compare.contenders, None)
     whole = suite_of(config.compare).settings
-    paper = size.of(list(whole))
+    paper = size.of(whole)
     searched = _capacity_settings(config, size, whole)  # refused now, not after all has run
     statements = [STATEMENTS[key] for key in config.statements]
     checks = {statement.key: _checked(statement, size) for statement in statements}

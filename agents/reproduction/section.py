@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from agents import document
 from andes_engine.report.grid import Cell, Column, Grid
-from andes_engine.report.html import ReportFigure
 
 Holds = Literal["yes", "partly", "no"]
 
@@ -34,13 +34,9 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """One section: heading, sentences, tables, figures, and the claims it is evidence for."""
+class Section(document.Section):
+    """A section, and the claims it is evidence for."""
 
-    title: str
-    text: tuple[str, ...] = ()
-    grids: tuple[Grid, ...] = ()
-    figures: tuple[ReportFigure, ...] = ()
     claims: tuple[Claim, ...] = ()
 
 

@@ -100,12 +100,20 @@ def learning_curve(
         references: QoE of other schedulers on the same workloads, drawn as horizontal lines.
         name: Scheduler whose look the curve takes.
     """
-    values = np.atleast_2d(np.asarray(eval_qoe, dtype=np.float64))
+    return learning_curves({name: (steps, eval_qoe)}, references)
+
+
+def learning_curves(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]], references: Mapping[str, float] | None = None
+) -> Figure:
+    """Several trainings in one panel; arguments as in `learning_curve`, steps and QoE by name."""
     with house_style():
         figure = Figure(figsize=(WIDTH_IN, 3.3), layout="constrained")
         axes = figure.subplots()
-        looks = styles_for([name, *(references or {})])
-        _draw_band(axes, looks[name], np.asarray(steps, dtype=np.float64), values)
+        looks = styles_for([*curves, *(references or {})])
+        for name, (steps, eval_qoe) in curves.items():
+            values = np.atleast_2d(np.asarray(eval_qoe, dtype=np.float64))
+            _draw_band(axes, looks[name], np.asarray(steps, dtype=np.float64), values)
         for other, level in (references or {}).items():
             axes.axhline(level, color=looks[other].color, linestyle=looks[other].dash, linewidth=1.5)
         axes.set(xlabel="training steps", ylabel="evaluation QoE, mean")

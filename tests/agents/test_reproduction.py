@@ -13,9 +13,8 @@ from agents.cli import compose
 from agents.evaluate import Outcome
 from agents.reproduction.document import PAGE, write_document
 from agents.reproduction.headlines import saving_section, times_claim
-from agents.reproduction.run import ReproduceConfig
+from agents.reproduction.run import SIZES, ReproduceConfig
 from agents.reproduction.section import Section
-from agents.reproduction.size import SIZES
 from agents.reproduction.statement import Arm, Case, Found, Statement
 from agents.reproduction.statement_claims import CLAIMS, cap, control, greedy, horizon, light, steady
 from agents.reproduction.statements import STATEMENTS, TINY, burst

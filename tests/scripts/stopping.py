@@ -34,9 +34,8 @@ def stopped(arguments: list[str], run_dir: Path, how: signal.Signals, more_than:
 
 
 def finished(run_dir: Path) -> int:
-    """Rows of a run directory."""
-    rows = run_dir / "rows.jsonl"
-    return rows.read_bytes().count(b"\n") if rows.is_file() else 0
+    """Rows of a run directory and of the suites in it."""
+    return sum(rows.read_bytes().count(b"\n") for rows in run_dir.rglob("rows.jsonl"))
 
 
 def _heed_interrupts() -> None:

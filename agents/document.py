@@ -1,0 +1,73 @@
+"""Pages that are generated, never typed: sections of text, tables and figures as Markdown, the figures in files beside them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from agents.compare_report import file_stem
+from andes_engine.report.figures import png_bytes
+from andes_engine.report.grid import Grid, to_markdown
+from andes_engine.report.html import ReportFigure
+from andes_engine.report.provenance import commit, versions
+from andes_engine.report.svg import svg_text
+
+LARGEST_SVG_BYTES = 60_000
+"""A drawing that takes more is kept as pixels: the repository stays small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section: heading, sentences, tables and figures."""
+
+    title: str
+    text: tuple[str, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    figures: tuple[ReportFigure, ...] = ()
+
+
+def write_page(
+    folder: Path, page: str, figures: Path, title: str, head: Sequence[str], sections: Sequence[Section], took_s: float
+) -> Path:
+    """Write a page and its figures.
+
+    Args:
+        folder: Where the page goes.
+        page: Its file name.
+        figures: Folder of the figures inside `folder`.
+        title: Heading.
+        head: What stands before the sections.
+        sections: The rest.
+        took_s: How long it took to make, s.
+    """
+    parts = [f"# {title}", *head]
+    (folder / figures).mkdir(parents=True, exist_ok=True)
+    for section in sections:
+        parts += [f"## {section.title}", *section.text]
+        parts += [_picture(folder, figures, entry) for entry in section.figures]
+        parts += [to_markdown(grid).strip() for grid in section.grids]
+    packages = ", ".join(f"{package} {number}" for package, number in versions().items())
+    parts.append(f"Made at commit `{commit()}` in {took_s / 60.0:.1f} min with {packages}.")
+    path = folder / page
+    path.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+    return path
+
+
+def _few_colors(figure: Figure) -> bytes:
+    """A drawing as a PNG of 64 colours, a fifth of the size."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png_bytes(figure))).convert("RGB").quantize(64).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _picture(folder: Path, figures: Path, entry: ReportFigure) -> str:
+    svg, place = svg_text(entry.figure).encode(), figures / file_stem(entry.title)
+    small = len(svg) <= LARGEST_SVG_BYTES
+    place = place.with_suffix(".svg" if small else ".png")
+    (folder / place).write_bytes(svg if small else _few_colors(entry.figure))
+    return f"![{entry.title}]({place.as_posix()})\n\n{entry.caption}"

@@ -1,0 +1,96 @@
+"""Everything the page says comes from here: rows of the suites, capacities, live bursts and learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.results.arms import Arm, arms_of, policy_of
+from agents.results.capacity import FILE as CAPACITY
+from agents.results.capacity import Curves as CapacityCurves
+from agents.results.capacity import capacity_goals, search_curves
+from agents.results.config import ResultsConfig
+from agents.results.curves import FILE as CURVES
+from agents.results.curves import Curves, training_curves
+from agents.results.goals import GoalRow, goal_rows
+from agents.results.hindsight import Hindsight, choices
+from agents.results.json_file import write_json
+from agents.results.kept import ROWS, KeptRow, write_kept
+from agents.results.live import FILE as LIVE
+from agents.results.live import live_goals, live_results
+from agents.results.measure import measure
+from agents.results.measured import Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What came out.
+
+    Args:
+        arms: Who took part.
+        policy: The arm the goals are about; None while there is none.
+        measured: The suites.
+        rows: The same as rows to record.
+        hindsight: Choices among the fixed settings.
+        capacity: QoE against load, and what could not be found.
+        live: Bursts on live vLLM.
+        curves: Learning curves.
+    """
+
+    arms: Sequence[Arm]
+    policy: str | None
+    measured: Measured
+    rows: Sequence[KeptRow]
+    hindsight: Sequence[Hindsight]
+    capacity: tuple[CapacityCurves, list[str]]
+    live: dict[str, Any]
+    curves: Curves
+
+    @property
+    def fixed(self) -> list[str]:
+        """Fixed settings that a server could run."""
+        return [arm.name for arm in self.arms if arm.fixed]
+
+    @property
+    def clairvoyant(self) -> list[str]:
+        """Who knows true output lengths."""
+        return [arm.name for arm in self.arms if arm.clairvoyant]
+
+
+def gather(config: ResultsConfig) -> Evidence:
+    """Run what is missing; what cannot work is refused before.
+
+    Raises:
+        AndesError: If the configuration cannot work; nothing has run then.
+        RunFailedError: If a run fails; the finished ones are kept.
+    """
+    arms = arms_of(config)
+    policy, curves, live = policy_of(config, arms), training_curves(config), live_results(config)
+    measured, rows = measure(config, arms)
+    fixed = [arm.name for arm in arms if arm.fixed]
+    made = choices(measured, config.hindsight_suite, fixed) if config.hindsight_suite in measured.suites else []
+    capacity = search_curves(config, [arm for arm in arms if arm.name in (policy, *config.capacity_arms)])
+    return Evidence(arms, policy, measured, rows, made, capacity, live, curves)
+
+
+def goals_of(config: ResultsConfig, found: Evidence) -> list[GoalRow]:
+    """All goals, in the order of their letters."""
+    live_names = [
+        found.policy,
+        *(one.contender.name for arm in found.arms if arm.name == found.policy for one in arm.members),
+    ]
+    return [
+        *goal_rows(found.measured, found.policy, config.overload, found.clairvoyant, found.hindsight, config.seed),
+        *capacity_goals(found.capacity[0], found.policy, config.capacity.target, config.seed),
+        *live_goals(found.live, [name for name in live_names if name], config.seed),
+    ]
+
+
+def record(found: Evidence, folder: Path) -> None:
+    """Write what the page can be made from again."""
+    write_kept(found.rows, folder / ROWS)
+    for name, content in ((CAPACITY, found.capacity[0]), (CURVES, found.curves), (LIVE, found.live)):
+        if content:
+            write_json(folder / name, content)

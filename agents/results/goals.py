@@ -1,0 +1,170 @@
+"""The goals: what is to be reached against whom, what came out, and whether it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agents.results.effects import Effect, closed, difference, effect
+from agents.results.hindsight import Hindsight
+from agents.results.measured import Measured
+from andes_engine.report.grid import Cell, Column, Grid
+
+Verdict = Literal["met", "not met", "no interval", "not measured"]
+
+RULE = (
+    "A gain is met when the estimate reaches the goal and its interval excludes zero (a ratio: one); 'not worse' is met unless "
+    "the whole interval lies on the worse side."
+)
+NOT_WORSE = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GoalRow:
+    """One line of the table of goals.
+
+    Args:
+        key: Letter of the goal.
+        what: What is compared, where and in what.
+        goal: What is to be reached.
+        found: What came out; None where it was not measured.
+        verdict: Whether it is reached.
+        form: Format of the number.
+    """
+
+    key: str
+    what: str
+    goal: str
+    found: Effect | None
+    verdict: Verdict
+    form: str = "+.3f"
+
+    @property
+    def measured(self) -> Cell:
+        """The number with its interval."""
+        return self.found.cell(self.form) if self.found else Cell("not measured")
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A goal about a paired difference in a suite.
+
+    Args:
+        key: Its letter.
+        reference: Arm to beat.
+        suite: Where.
+        metric: In what.
+        label: The metric in words.
+        least: Gain to reach in the metric's own direction; `NOT_WORSE` for no loss.
+        sign: 1 where more is better, else -1.
+    """
+
+    key: str
+    reference: str
+    suite: str
+    metric: str
+    label: str
+    least: float
+    sign: int = 1
+
+
+AIMS = (
+    Aim("a", "andes", "held_out", "qoe_mean", "mean QoE", 0.10),
+    Aim("a", "andes", "held_out", "qoe_p10", "QoE p10", 0.25),
+    Aim("b", "tuned_andes", "held_out", "qoe_mean", "mean QoE", 0.025),
+    Aim("b", "tuned_andes", "held_out", "qoe_p10", "QoE p10", 0.08),
+    Aim("b", "tuned_andes", "held_out", "late_share", "share > 60 s late", 0.02, -1),
+    Aim("b", "tuned_andes", "held_out", "tokens_per_s", "throughput, share", NOT_WORSE),
+    Aim("c", "best_static", "held_out", "qoe_mean", "mean QoE", 0.010),
+    Aim("c", "best_static", "held_out", "qoe_p10", "QoE p10", NOT_WORSE),
+    Aim("c", "best_static", "held_out", "late_share", "share > 60 s late", NOT_WORSE, -1),
+    Aim("d", "best_static", "shifting", "qoe_mean", "mean QoE", 0.020),
+)
+"""On `held_out` only loads of the overload grid count."""
+
+HINDSIGHT_GAIN = 0.020
+GAP_CLOSED = 0.25
+
+
+def goal_rows(
+    measured: Measured,
+    policy: str | None,
+    overload: float,
+    clairvoyant: Sequence[str],
+    made: Sequence[Hindsight],
+    seed: int,
+) -> list[GoalRow]:
+    """Goals (a) to (e): paired differences, the bound in hindsight, and the gap to whoever knows output lengths."""
+    rows = [_aimed(measured, policy, aim, overload, seed) for aim in AIMS]
+    return [*rows, _bound(measured, made, seed), _gap(measured, policy, overload, clairvoyant, seed)]
+
+
+def gained(found: Effect | None, least: float, sign: int = 1, nothing: float = 0.0) -> Verdict:
+    """Whether a gain is reached.
+
+    Args:
+        found: What came out.
+        least: What is to be reached, counted from `nothing`, in the better direction; `NOT_WORSE` for no loss.
+        sign: 1 where more is better, else -1.
+        nothing: Where neither is better: 0 for a difference, 1 for a ratio.
+    """
+    if found is None:
+        return "not measured"
+    if not found.has_interval:
+        return "no interval"
+    better, worst, best = (sign * (value - nothing) for value in (found.value, found.low, found.high))
+    worst, best = min(worst, best), max(worst, best)
+    reached = best >= 0.0 if least == NOT_WORSE else better >= least and worst > 0.0
+    return "met" if reached else "not met"
+
+
+def goals_grid(rows: Sequence[GoalRow], notes: Mapping[str, str]) -> Grid:
+    """The table; a note stands in the first row of its goal, and without notes there is no column for them."""
+    labels = ("goal", "what", "to reach", "measured", "", *(("why",) if notes else ()))
+    columns = tuple(Column(label, numeric=False) for label in labels)
+    first = {row.key: place for place, row in reversed(list(enumerate(rows)))}
+    cells = tuple(
+        (
+            Cell(f"({row.key})"),
+            Cell(row.what),
+            Cell(row.goal),
+            row.measured,
+            Cell(row.verdict),
+            *((Cell(notes.get(row.key, "") if first[row.key] == place else ""),) if notes else ()),
+        )
+        for place, row in enumerate(rows)
+    )
+    return Grid("Goals", columns, cells)
+
+
+def _aimed(measured: Measured, policy: str | None, aim: Aim, overload: float, seed: int) -> GoalRow:
+    stationary = aim.suite == "held_out"
+    found = difference(measured, aim.suite, policy, aim.reference, aim.metric, overload if stationary else 0.0, seed)
+    where = "stationary overload" if stationary else aim.suite
+    goal = "not worse" if aim.least == NOT_WORSE else f"{aim.sign * aim.least:+.3f}"
+    what = f"policy − {aim.reference}, {where}: {aim.label}"
+    return GoalRow(aim.key, what, goal, found, gained(found, aim.least, aim.sign))
+
+
+def _bound(measured: Measured, made: Sequence[Hindsight], seed: int) -> GoalRow:
+    """The most that choosing among fixed settings could bring: below the goal, nobody who chooses among them can reach it."""
+    theirs = measured.strata("shifting", "best_static", "qoe_mean") if "shifting" in measured.suites else []
+    optimistic = [entry for entry in made if not entry.honest]
+    found = effect(optimistic[-1].values, theirs, seed=seed) if optimistic else None
+    verdict: Verdict = "not measured" if found is None else "met" if found.value < HINDSIGHT_GAIN else "not met"
+    name = optimistic[-1].name if optimistic else "each part of it"
+    what = f"or out of reach: best fixed setting for {name} − best_static, shifting: mean QoE"
+    return GoalRow("d", what, f"< {HINDSIGHT_GAIN:+.3f}", found, verdict)
+
+
+def _gap(measured: Measured, policy: str | None, overload: float, clairvoyant: Sequence[str], seed: int) -> GoalRow:
+    def values(arm: str) -> list:
+        return measured.strata("held_out", arm, "qoe_mean", overload) if "held_out" in measured.suites else []
+
+    gains = {arm: effect(values(arm), values("tuned_andes"), seed=seed) for arm in clairvoyant}
+    known = {arm: gain.value for arm, gain in gains.items() if gain is not None}
+    best = max(known, key=lambda arm: known[arm]) if known else None
+    found = closed(values(policy), values("tuned_andes"), values(best), seed) if policy and best else None
+    what = f"gap from tuned_andes to {best or 'the clairvoyant bound'}, stationary overload: share closed, mean QoE"
+    return GoalRow("e", what, f"{GAP_CLOSED:.0%}", found, gained(found, GAP_CLOSED), ".0%")

@@ -1,0 +1,37 @@
+"""Recorded results as compact JSON: a line for each entry, so that a change shows as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.run_dir import plain, write_text
+from agents.schema import ConfigError
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What is recorded there; empty if nothing is.
+
+    Raises:
+        ConfigError: If it is no JSON object.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid JSON ({error}); remove it, or give recorded=null") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must be a JSON object; remove it, or give recorded=null")
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """One line for each entry of the outer mapping."""
+    lines = [
+        f"{json.dumps(key)}: {json.dumps(entry, separators=(',', ':'), allow_nan=False)}"
+        for key, entry in plain(content).items()
+    ]
+    return write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")

@@ -1,0 +1,87 @@
+"""Goal (g): the same bursts on live vLLM, from the results of `scripts.live_benefit`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.results.config import ResultsConfig
+from agents.results.effects import Effect, Strata, effect
+from agents.results.goals import NOT_WORSE, GoalRow, gained
+from agents.results.json_file import read_json
+from agents.schema import ConfigError
+from andes_engine.report.grid import Cell, Column, Grid
+
+FILE = "live.json"
+KEYS = ("scheduler", "burst", "qoe_mean", "qoe_p10", "tokens_per_s")
+
+
+def live_results(config: ResultsConfig) -> dict[str, Any]:
+    """The bursts of a run of `scripts.live_benefit`, or the recorded ones; empty if there are none.
+
+    Raises:
+        ConfigError: If the file is not one of them.
+    """
+    if config.live is None:
+        return read_json(Path(config.recorded) / FILE) if config.recorded else {}
+    path = Path(config.live)
+    path = path / "results.json" if path.is_dir() else path
+    runs = read_json(path).get("runs")
+    if not isinstance(runs, list) or not all(isinstance(run, Mapping) and set(KEYS) <= set(run) for run in runs):
+        raise ConfigError(f"live = {config.live}: no results of scripts.live_benefit; give its run directory")
+    versions = read_json(path.with_name("versions.json"))
+    return {"commit": versions.get("commit"), "runs": [{key: run[key] for key in KEYS} for run in runs]}
+
+
+def live_goals(results: Mapping[str, Any], policies: Sequence[str], seed: int) -> list[GoalRow]:
+    """The policy above default Andes, and not below tuned Andes.
+
+    Args:
+        results: Of `live_results`.
+        policies: Names that the policy may have there, the first that took part counts.
+        seed: Of the bootstrap.
+    """
+    runs = results.get("runs", [])
+    who = next((name for name in policies if any(run["scheduler"] == name for run in runs)), None)
+    rows = []
+    for reference, goal, least in (("andes", "above", 1e-9), ("tuned_andes", "not worse", NOT_WORSE)):
+        found = _difference(runs, who, reference, "qoe_mean", seed) if who else None
+        bursts = f", {found.workloads} bursts" if found else ""
+        what = f"live vLLM on a CPU{bursts}: {who or 'policy'} − {reference}, mean QoE"
+        rows.append(GoalRow("g", what, goal, found, gained(found, least)))
+    return rows
+
+
+def live_grid(results: Mapping[str, Any], seed: int) -> Grid | None:
+    """Everybody on live vLLM, and against default Andes."""
+    runs = results.get("runs", [])
+    if not runs:
+        return None
+    labels = {"qoe_mean": ("QoE mean", ".3f"), "qoe_p10": ("QoE p10", ".3f"), "tokens_per_s": ("tokens/s", ".0f")}
+    columns = [Column("who", numeric=False), *(Column(label) for label, _ in labels.values()), Column("QoE over andes")]
+    rows = []
+    for name in dict.fromkeys(run["scheduler"] for run in runs):
+        own = [effect(_bursts(runs, name, key), seed=seed) for key in labels]
+        over = _difference(runs, name, "andes", "qoe_mean", seed) if name != "andes" else None
+        cells = [one.cell(form) if one else Cell() for one, (_, form) in zip(own, labels.values(), strict=True)]
+        rows.append((Cell(name), *cells, over.cell() if over else Cell()))
+    return Grid("Live vLLM, the same bursts for all", tuple(columns), tuple(rows))
+
+
+def _bursts(runs: Sequence[Mapping[str, Any]], name: str, key: str) -> Strata:
+    """Values burst by burst, in an order that is the same for everybody. Shape (1, bursts); repeats of a burst are averaged."""
+    by_burst: dict[str, list[float]] = {}
+    for run in runs:
+        if run["scheduler"] == name:
+            by_burst.setdefault(run["burst"], []).append(float(run[key]))
+    return [np.array([[np.mean(values) for _, values in sorted(by_burst.items())]])] if by_burst else []
+
+
+def _difference(runs: Sequence[Mapping[str, Any]], name: str, reference: str, key: str, seed: int) -> Effect | None:
+    bursts = [{run["burst"] for run in runs if run["scheduler"] == who} for who in (name, reference)]
+    if bursts[0] != bursts[1]:
+        return None
+    return effect(_bursts(runs, name, key), _bursts(runs, reference, key), seed=seed)

@@ -1,0 +1,104 @@
+"""RESULTS.md: generated, never typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.document import Section, write_page
+from agents.results.capacity import capacity_grid
+from agents.results.config import SIZES, ResultsConfig
+from agents.results.curves import curves_section
+from agents.results.evidence import Evidence
+from agents.results.goals import RULE, GoalRow, goals_grid
+from agents.results.hindsight import hindsight_grid
+from agents.results.live import live_grid
+from agents.results.sections import ablation_section, overview, setting_section
+from andes_engine.contender import CLAIRVOYANT_MARK
+from andes_engine.report.grid import to_markdown
+
+PAGE, RECORDS = "RESULTS.md", Path("docs") / "results"
+TITLE = "What the policies are worth"
+REFERENCES = ("best_static", "tuned_andes")
+"""Whom the policy is set against in detail, the strongest first."""
+
+
+def write_results(
+    folder: Path, command: str, config: ResultsConfig, found: Evidence, goals: Sequence[GoalRow], took_s: float
+) -> Path:
+    """Write the page and its figures; returns the page."""
+    head = [
+        f"Written by `{command}`; do not edit. {_who(found)} {_how(config)}",
+        "## Goals",
+        f"{_count(goals)} {RULE}",
+        to_markdown(goals_grid(goals, config.notes)),
+    ]
+    return write_page(folder, PAGE, RECORDS, TITLE, head, _sections(config, found), took_s)
+
+
+def _sections(config: ResultsConfig, found: Evidence) -> list[Section]:
+    seed, measured = config.seed, found.measured
+    labels = {arm.name: arm.name + CLAIRVOYANT_MARK * arm.clairvoyant for arm in found.arms}
+    against = [name for name in dict.fromkeys((found.policy, REFERENCES[0])) if name]
+    sections = [
+        overview(measured, labels, config.overload, seed),
+        setting_section(measured, found.policy, REFERENCES, seed),
+        ablation_section(measured, config.ablations, against, config.overload, seed),
+        _hindsight(config, found),
+        _capacity(config, found),
+        _live(config, found),
+        curves_section(found.curves),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def _hindsight(config: ResultsConfig, found: Evidence) -> Section | None:
+    if not found.hindsight:
+        return None
+    said = (
+        f"Fixed settings to choose from: {', '.join(found.fixed)}.",
+        f"A part of a scenario holds the requests that arrive in one of {config.segments} equal spans of time. Its QoE is taken "
+        "from a run with one setting throughout, so a choice for each part is a bound, not a schedule that runs.",
+    )
+    grid = hindsight_grid(
+        found.measured, config.hindsight_suite, found.hindsight, found.policy, REFERENCES[0], config.seed
+    )
+    return Section("What choosing in hindsight would bring", said, (grid,))
+
+
+def _capacity(config: ResultsConfig, found: Evidence) -> Section:
+    curves, not_found = found.capacity
+    grid = capacity_grid(curves, SIZES[config.size].search(config.capacity), config.seed)
+    engine = f"On {config.capacity_engine.name}."
+    return Section("Capacity", (engine, *not_found), (grid,) if grid.rows else ())
+
+
+def _live(config: ResultsConfig, found: Evidence) -> Section | None:
+    grid = live_grid(found.live, config.seed)
+    said = f"Run at commit `{found.live.get('commit')}` by `scripts.live_benefit`."
+    return Section("Live vLLM", (said,), (grid,)) if grid else None
+
+
+def _who(found: Evidence) -> str:
+    if found.policy is None:
+        return "The zoo is empty, so nothing is said of a policy yet."
+    seeds = max(
+        (len(one.values["qoe_mean"]) for (_, arm), one in found.measured.found.items() if arm == found.policy),
+        default=0,
+    )
+    return f"The policy is `{found.policy}`, judged over {seeds} training seeds, none chosen by these results."
+
+
+def _how(config: ResultsConfig) -> str:
+    return (
+        "Simulated, every run drained, on held-out seeds; QoE is the headline form of METRICS.md. The stationary overload grid "
+        f"is what suite `held_out` has at loads of {config.overload:g} and more, in shares of what FCFS saturates at; suite "
+        "`shifting` counts as a whole. Differences are paired by workload; 95 % intervals by bootstrap over training seeds and "
+        "workloads, every setting and load weighing the same. Rows lie in docs/results; `rerun=none` writes this page from them."
+    )
+
+
+def _count(goals: Sequence[GoalRow]) -> str:
+    verdicts = [row.verdict for row in goals]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
+    return f"Of {len(goals)} lines: {counts}."

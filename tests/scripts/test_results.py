@@ -1,0 +1,76 @@
+"""The results and the zoo from the command line: every part of them, small; resumed; and the README's goals."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scripts import update_readme
+from tests.engine.test_policy import make_bundle
+from tests.scripts.stopping import ROOT, stopped
+from tests.scripts.test_cli import script
+
+TINY = "grids: {all: {engines: [cpu_tiny], workloads: {burst: {lengths: tiny, duration_s: 400.0}}, loads: [1.2], seeds: 2}}"
+
+
+@pytest.mark.slow
+def test_small_results_have_every_part_and_go_on_where_they_were(tmp_path: Path) -> None:
+    runs = [
+        str(replace(make_bundle(0.2 * seed), provenance={"seed": seed}).save(tmp_path / f"run{seed}" / "bundle").parent)
+        for seed in (1, 2)
+    ]
+    run = tmp_path / "results"
+    small = [
+        *("size=smoke", f"run_dir={run}", "recorded=null", "policy=mine", "+notes.a=because"),
+        f"++suites.shifting={{name: shifting, {TINY}}}",
+        f"+ablations.mine={{what: nothing, runs: [{','.join(runs)}]}}",
+        "++compare.contenders.best_static={name: best_static, knobs: {prefill_tokens_per_step: 1024.0}}",
+        "++compare.contenders.clairvoyant={name: clairvoyant, scheduler: srpt, lengths: exact}",
+    ]
+    said = script("results", *small).stdout
+    assert f"page: {run}/RESULTS.md" in said and "gap from tuned_andes to clairvoyant" in said
+    page = (run / "RESULTS.md").read_text()
+    for heading in ("Goals", "Everybody", "Where the policy wins, and where not", "Ablations", "Capacity"):
+        assert f"## {heading}\n" in page
+    assert "| because |" in page and "clairvoyant (clairvoyant)" in page and "| sharegpt | mine |" in page
+    assert {path.name for path in (run / "docs" / "results").iterdir()} == {"rows.parquet", "capacity.json"}
+    goals = json.loads((run / "results.json").read_text())["goals"]
+    assert sorted({goal[0] for goal in goals}) == [f"({letter})" for letter in "abcdefg"]
+    again = script("results", *small).stdout
+    assert "runs are in" in again and "simulating" not in again
+    refused = script("results", *small, "out=.", code=2).stderr
+    assert "leave out= away" in refused and refused.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_interrupted_results_say_how_to_go_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, said = stopped(["scripts.results", "size=smoke", "recorded=null"], run, signal.SIGINT, 1)
+    assert code == 130
+    assert f"start again with run_dir={run}" in said and "Traceback" not in said
+
+
+def test_the_zoo_is_shown_and_says_what_is_missing() -> None:
+    assert "Policies of the zoo" in script("zoo").stdout
+    assert "give name=NAME and runs=[RUN,...] together" in script("zoo", "name=mine", code=2).stderr
+    refused = script("compare", "policy=zoo/nobody", code=2).stderr
+    assert "unknown policy of the zoo 'nobody'" in refused and refused.count("\n") == 1
+
+
+def test_the_readme_has_the_goals_of_the_committed_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = json.loads((ROOT / "docs" / "results" / "goals.json").read_text(encoding="utf-8"))
+    assert update_readme.goals_text(found) in (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert all(" | ".join(cells) in page for cells in found["goals"])
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "README.md").write_text(f"kept {update_readme.GOALS_BEGIN}stale{update_readme.GOALS_END}")
+    (tmp_path / "run" / "results.json").write_text(json.dumps(found))
+    monkeypatch.setattr(update_readme, "ROOT", tmp_path)
+    update_readme.main([str(tmp_path / "run")])
+    text = (tmp_path / "README.md").read_text()
+    assert "stale" not in text and "kept" in text and found["goals"][0][1] in text
