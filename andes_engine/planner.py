@@ -274,4 +274,4 @@ class Planner:
 
 
 def _configured_policy(config: PlannerConfig) -> GuardedPolicy | None:
-    return GuardedPolicy.from_location(Path(config.policy)) if config.policy else None
+    return config.load_policy(Path(config.policy)) if config.policy else None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 from andes_engine.errors import AndesError, check_known
 from andes_engine.expectations import Expectations
 from andes_engine.lengths import length_source
+from andes_engine.policy.guard import GuardedPolicy
 from andes_engine.service.config import SERVICE_KEYS
 from andes_engine.step_time import StepTime
 
@@ -52,6 +54,14 @@ class PlannerConfig:
     def expectations(self) -> Expectations:
         """What readers expect; made anew at each call."""
         return Expectations(self.qoe_ttft, self.qoe_tds, self.ttft_per_prompt, self.classes)
+
+    def load_policy(self, path: Path) -> GuardedPolicy | None:
+        """The policy that `path` is or names, guarded, if it goes with this scheduler and length source; None for none.
+
+        Raises:
+            BundleError: Otherwise.
+        """
+        return GuardedPolicy.from_location(path, self.scheduler, self.lengths)
 
     def check_deployable(self) -> None:
         """Refuse a length source that reads the true output length."""

@@ -87,6 +87,18 @@ class Bundle:
         if not self.layers or sizes[-1] != self.action.size:
             raise BundleError(f"bundle '{self.name}': {sizes[-1]} outputs for {self.action.size} action entries")
 
+    def check_runs_with(self, scheduler: str, lengths: str) -> None:
+        """Refuse a server that runs something else than the policy was trained with.
+
+        Raises:
+            BundleError: Naming both, and what to do.
+        """
+        if (scheduler, lengths) != (self.scheduler, self.lengths):
+            raise BundleError(
+                f"bundle '{self.name}' was trained with scheduler '{self.scheduler}' and lengths '{self.lengths}', this server "
+                f"runs '{scheduler}' and '{lengths}'; start it with those of the bundle"
+            )
+
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Deterministic action in [-1, 1]. Shape (..., OBSERVATION_SIZE) -> (..., k); a few microseconds for one.
 

@@ -48,10 +48,23 @@ class GuardedPolicy:
         return cls(bundle, version=bundle_version(folder))
 
     @classmethod
-    def from_location(cls, path: Path) -> GuardedPolicy | None:
-        """Guard the bundle that a server's setting `policy` names, see `policy.location`; None for no policy."""
+    def from_location(cls, path: Path, scheduler: str = "andes", lengths: str = "none") -> GuardedPolicy | None:
+        """Guard the bundle that a server's setting `policy` names, see `policy.location`; None for no policy.
+
+        Args:
+            path: The setting.
+            scheduler: Scheduler that the server runs.
+            lengths: Its length source.
+
+        Raises:
+            BundleError: If there is no bundle that this version can serve, or it was trained with another scheduler or source.
+        """
         folder = bundle_folder(path)
-        return None if folder is None else cls.load(folder)
+        if folder is None:
+            return None
+        guard = cls.load(folder)
+        guard.bundle.check_runs_with(scheduler, lengths)
+        return guard
 
     def due(self, now_s: float) -> bool:
         """Whether the decision interval has passed."""

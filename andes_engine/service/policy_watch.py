@@ -32,12 +32,20 @@ class PolicyWatch:
         path: Folder of a bundle, or a file that names one (`policy.location`).
         period_s: Time between looks, s.
         on_refusal: Called by the thread for each change that is no usable policy.
+        load: Reads and checks the policy at a path.
     """
 
-    def __init__(self, path: Path, period_s: float, on_refusal: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        period_s: float,
+        on_refusal: Callable[[], None],
+        load: Callable[[Path], GuardedPolicy | None] = GuardedPolicy.from_location,
+    ) -> None:
         self._path = path
         self._period_s = period_s
         self._on_refusal = on_refusal
+        self._load = load
         self._known = state_of(path)
         self._doubtful: tuple[object, ...] = ()
         self._ready: Swap | None = None
@@ -67,7 +75,7 @@ class PolicyWatch:
         if state == self._known:
             return
         try:
-            guard = GuardedPolicy.from_location(self._path)
+            guard = self._load(self._path)
         except (AndesError, OSError) as error:
             self._doubt(state, str(error))
         except Exception as error:  # whatever the files hold, the server goes on

@@ -46,7 +46,8 @@ class Service:
         self.refused(0)
         self._watch: PolicyWatch | None = None
         if planner.config.policy and config.policy_poll_s > 0.0:
-            self._watch = PolicyWatch(Path(planner.config.policy), config.policy_poll_s, self.refused)
+            place = Path(planner.config.policy)
+            self._watch = PolicyWatch(place, config.policy_poll_s, self.refused, planner.config.load_policy)
             self._watch.start()
 
     def close(self) -> None:

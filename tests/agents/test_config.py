@@ -70,8 +70,11 @@ def test_every_choice_of_a_group_makes_an_environment(group: str, choice: str) -
     assert made.action.knobs == Knobs(config.scheduler.knobs)
 
 
+SETTINGS = ("fcfs_reserve", "tuned_andes", "best_static", "static_index", "clairvoyant")
+
+
 def test_every_scheduler_has_a_file_and_one_line_that_says_what_it_is() -> None:
-    assert set(choices("scheduler")) == {*SCHEDULERS, "fcfs_reserve", "tuned_andes"}
+    assert set(choices("scheduler")) == {*SCHEDULERS, *SETTINGS}
     for path in (FOLDER / "scheduler").glob("*.yaml"):
         first, *rest = path.read_text(encoding="utf-8").splitlines()
         assert first.startswith("# ") and "name:" in "".join(rest)

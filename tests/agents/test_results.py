@@ -254,7 +254,18 @@ def test_curves_of_seeds_become_one_line(tmp_path: Path) -> None:
 
 def small(tmp_path: Path, *overrides: str) -> ResultsConfig:
     """Two tiny suites, nothing recorded, no capacity search, one process."""
-    config = from_mapping(ResultsConfig, compose("results", f"run_dir={tmp_path / 'run'}", "recorded=null", *overrides))
+    config = from_mapping(
+        ResultsConfig,
+        compose(
+            "results",
+            f"run_dir={tmp_path / 'run'}",
+            "recorded=null",
+            "curves=[]",
+            "~ablations.no_prefill_knob",
+            "~ablations.ppo",
+            *overrides,
+        ),
+    )
     workloads = {"burst": {"lengths": "tiny", "duration_s": 15.0}}
     grid = GridSettings(["cpu_tiny"], workloads, loads=(0.9, 1.3), seeds=2)
     suites = {name: SuiteSettings(name, {"all": grid}) for name in ("held_out", "shifting")}

@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from andes_engine.action import ActionSpec
-from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.errors import AndesError, BundleError, UnknownNameError
 from andes_engine.knobs import KNOB_NAMES, Knobs
 from andes_engine.planner import Planner
 from andes_engine.policy.bundle import Bundle
@@ -275,6 +276,22 @@ def test_a_file_names_the_policy_or_none(tmp_path: Path, board: Board) -> None:
     look(service)
     assert in_charge(planner) == "first"
     assert board.value("andes_policy_swaps_total", result="refused") == 2
+
+
+def test_a_bundle_that_was_trained_with_other_lengths_is_refused(tmp_path: Path, board: Board) -> None:
+    """It would act on features that mean something else: at the start an error, in a running server the old one stays."""
+    other = replace(bundle("other"), lengths="hazard")
+    with pytest.raises(BundleError, match=r"lengths 'hazard', this server runs 'andes' and 'none'"):
+        make_planner(policy=str(other.save(tmp_path / "other")))
+    assert in_charge(make_planner(policy=str(tmp_path / "other"), lengths="hazard")) == "other"
+    folder = bundle("first").save(tmp_path / "policy")
+    planner = make_planner(policy=str(folder))
+    service = Service(planner, QUIET, board.exporter)
+    service._watch = PolicyWatch(folder, 1.0, service.refused, planner.config.load_policy)
+    exchange(folder, other)
+    look(service)
+    assert in_charge(planner) == "first"
+    assert board.value("andes_policy_swaps_total", result="refused") == 1
 
 
 def test_a_bundle_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
