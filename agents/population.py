@@ -109,6 +109,8 @@ class CmaEs(PopulationSearch):
         kind: type[CMA | SepCMA] = SepCMA if settings.diagonal else CMA
         self._searched = _searched(self.policy, settings.inputs)
         mean = self.weights.numpy().astype(np.float64)[self._searched]
+        if len(mean) < 2:
+            raise ConfigError("CMA-ES needs at least two weights; give agent.inputs or env.action one more name")
         recommended = 4 + math.floor(3 * math.log(len(mean)))
         self.pop_size = settings.population or env.num_envs * math.ceil(recommended / env.num_envs)
         self.search = kind(mean, settings.sigma, seed=self.seed or 0, population_size=self.pop_size)

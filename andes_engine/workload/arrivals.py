@@ -51,6 +51,11 @@ class ArrivalProcess:
         _check_count(count)
         return self._clock_s(np.cumsum(self._gaps(rng, count)), rate)
 
+    @property
+    def peak(self) -> float:
+        """Highest rate over mean rate that lasts for a time."""
+        return 1.0
+
     def _gaps(self, rng: np.random.Generator, count: int) -> FloatArray:
         return rng.exponential(size=count)
 
@@ -111,6 +116,11 @@ class CyclicBurst(ArrivalProcess):
             )
         if not (np.isfinite(self.offset_s) and self.offset_s >= 0.0):
             raise InvalidWorkloadError(f"offset_s = {self.offset_s} must be a finite number of seconds >= 0")
+
+    @property
+    def peak(self) -> float:
+        """The intensity."""
+        return self.intensity
 
     def _clock_s(self, operational: FloatArray, rate: float) -> FloatArray:
         """Inverse of the cumulated rate, which is piecewise linear with one kink in each cycle."""
