@@ -21,6 +21,11 @@ class Member(NamedTuple):
     seed: int
     contender: Contender
 
+    @property
+    def fixed(self) -> bool:
+        """Whether it is a fixed setting that a server could run."""
+        return self.contender.bundle is None and not self.contender.clairvoyant
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -40,10 +45,8 @@ class Arm:
 
     @property
     def fixed(self) -> bool:
-        """Whether it is a fixed setting that a server could run."""
-        return bool(self.members) and all(
-            member.contender.bundle is None and not member.contender.clairvoyant for member in self.members
-        )
+        """Whether it is one of the settings to choose from in hindsight."""
+        return bool(self.members) and all(member.fixed for member in self.members)
 
     @property
     def clairvoyant(self) -> bool:

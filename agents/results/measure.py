@@ -113,7 +113,11 @@ def _row(
 ) -> KeptRow:
     metrics = [metrics_of(outcome.record) for outcome in outcomes]
     values = {key: np.array([one[key] for one in metrics]) for key in SCALES}
-    segments = np.array([segments_of(outcome.record, spans) for outcome in outcomes]) if spans else np.zeros((0, 0))
+    segments = (
+        np.array([segments_of(outcome.record, spans) for outcome in outcomes])
+        if spans and member.fixed
+        else np.zeros((0, 0))
+    )
     return KeptRow(suite, suite_hash, arm, member.seed, contender_hash(member), commit, values, segments)
 
 

@@ -31,13 +31,13 @@ class ZooConfig:
     Args:
         name: Of the recipe; null only writes the zoo's page anew.
         runs: Training runs, or bundles, of different seeds.
-        experiment: What trains it, a file of `conf/experiment`; by default `name`.
+        recipe: What trains it, a file of `conf/experiment`; by default `name`.
         replace: Whether a recipe of this name goes.
     """
 
     name: str | None = None
     runs: tuple[str, ...] = ()
-    experiment: str | None = None
+    recipe: str | None = None
     replace: bool = False
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ def _bundles(config: ZooConfig) -> list[Bundle]:
     """Under the names of the zoo, the best first."""
     if config.name is None:
         return []
-    experiment = config.experiment or config.name
+    experiment = config.recipe or config.name
     check_known("experiment", [experiment], group_names("experiment"))
     given = [load_bundle(policy_folder(run)) for run in config.runs]
     seeds = [training_seed(bundle) for bundle in given]

@@ -23,7 +23,7 @@ from agents.results.curves import curves_section, training_curves
 from agents.results.effects import Effect, closed, difference, effect
 from agents.results.goals import NOT_WORSE, gained, goal_rows
 from agents.results.hindsight import choices, chosen
-from agents.results.json_file import read_json
+from agents.results.json_file import read_json, write_json
 from agents.results.kept import ROWS, read_kept
 from agents.results.live import live_goals, live_grid, live_results
 from agents.results.measured import Found, Measured, Place, Places, segments_of
@@ -188,9 +188,9 @@ def test_hindsight_for_each_part_takes_the_best_of_each() -> None:
 def test_segments_add_up_to_the_mean() -> None:
     run = simulate(make_engine(), make_workload(1, 50, 5.0), "fcfs")
     spans = segments_of(run, 8)
-    assert spans.shape == (8,) and spans.sum() == pytest.approx(run.qoe.mean(), abs=8e-4)
+    assert spans.shape == (8,) and spans.sum() == pytest.approx(run.qoe.mean(), abs=4e-3)
     late = run.workload.arrival_s > np.quantile(run.workload.arrival_s[[0, -1]], 7 / 8)
-    assert spans[-1] == pytest.approx(run.qoe[late].sum() / 50, abs=1e-4)
+    assert spans[-1] == pytest.approx(run.qoe[late].sum() / 50, abs=5e-4)
 
 
 def test_capacity_ratios_average_training_seeds() -> None:
@@ -231,7 +231,7 @@ def test_a_card_says_where_it_loses() -> None:
     assert rest.startswith("- shifting: day")
 
 
-def test_curves_of_seeds_become_one_line(tmp_path: Path) -> None:
+def test_curves_of_seeds_become_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed, steps in ((1, (100, 200)), (2, (100, 300))):
         folder = tmp_path / f"run{seed}"
         folder.mkdir()
@@ -244,8 +244,9 @@ def test_curves_of_seeds_become_one_line(tmp_path: Path) -> None:
     section = curves_section(curves)
     assert section is not None and "2 of quick" in section.figures[0].caption
     assert section.figures[0].figure.axes[0].lines[0].get_xdata().tolist() == [100.0, 200.0, 300.0]
-    with pytest.raises(ConfigError, match="fits no training run"):
-        training_curves(replace(config, curves=(f"{tmp_path}/nothing*",)))
+    recorded = write_json(tmp_path / "recorded" / "curves.json", curves).parent
+    assert training_curves(replace(config, curves=(f"{tmp_path}/nothing*",), recorded=str(recorded))) == curves
+    assert "fits no training run here" in capsys.readouterr().out
     (tmp_path / "run2" / "config.yaml").write_text("name: quick\nseed: 1\n")
     with pytest.raises(ConfigError, match="two runs are called 'quick seed 1'"):
         training_curves(config)
@@ -294,7 +295,9 @@ def test_the_page_is_made_again_from_recorded_rows(tmp_path: Path, monkeypatch: 
     assert re.search(r"\| \(a\) \| policy − andes, stationary overload: mean QoE \| \+0.100 \| [+-]0\.\d{3} \[", text)
     assert "| mine | 3 |" in text and "## Ablations" in text and "## What choosing in hindsight would bring" in text
     recorded = tmp_path / "out" / RECORDS
-    assert len(read_kept(recorded / ROWS)) == 2 * (2 + SEEDS)
+    kept = read_kept(recorded / ROWS)
+    assert len(kept) == 2 * (2 + SEEDS)
+    assert {row.key[:2] for row in kept if row.segments.size} == {("shifting", "andes"), ("shifting", "tuned_andes")}
 
     monkeypatch.setattr(measuring, "run_suite", lambda *_, **__: pytest.fail("nothing is to be run"))
     again = replace(config, run_dir=str(tmp_path / "again"), recorded=str(recorded), rerun="none")

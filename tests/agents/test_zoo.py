@@ -53,7 +53,7 @@ def zoo(tmp_path: Path) -> Path:
 
 
 def config(*runs: str, name: str = "quick", **more: object) -> ZooConfig:
-    return ZooConfig(name, runs, experiment="demo", **more)  # type: ignore[arg-type]
+    return ZooConfig(name, runs, recipe="demo", **more)  # type: ignore[arg-type]
 
 
 def test_the_best_seed_gets_the_plain_name(run: MakeRun, zoo: Path) -> None:
