@@ -31,10 +31,9 @@ from andes_engine.decision_buffers import (
     missing_tokens,
 )
 from andes_engine.engine import EngineView
-from andes_engine.lengths import expected_remaining
 from andes_engine.native import native
 from andes_engine.pausing import pause_those_ahead
-from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S, PlanMemory, empty_memory
+from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S, PlanMemory, empty_memory, expect
 from andes_engine.request import Requests, context_tokens, empty_requests
 from andes_engine.schedulers import ANDES_EXACT, AUTHORS_CODE, FCFS, SARATHI
 from andes_engine.schedulers.authors_code import plan_authors_code
@@ -136,22 +135,14 @@ def _survey(
 ) -> Survey:
     """List the live requests, running first, with the blocks each wants and the length expected of it."""
     live, wanted, context, strictest_s = 0, 0, 0, np.inf
-    kind = memory.length_kind[0]
     for group in (running, waiting):
+        expect(table, group, memory)
         for row in group:
             plan.rows[live] = row
             plan.weight_blocks[live] = blocks_wanted(table, row, view)
             wanted += plan.weight_blocks[live]
             context += context_tokens(table, row)
             strictest_s = min(strictest_s, table.latency_s[row])
-            if kind != 0:
-                table.remaining_tokens[row] = expected_remaining(
-                    kind,
-                    memory.hazard,
-                    table.length_hint_tokens[row],
-                    table.prompt_tokens[row],
-                    table.emitted_tokens[row],
-                )
             live += 1
     return Survey(live, len(running), wanted, context, strictest_s)
 

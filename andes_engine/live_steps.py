@@ -11,6 +11,7 @@ from andes_engine.engine import EngineView
 from andes_engine.lengths import hazard_state, observe_censored, observe_finish
 from andes_engine.native import NativeFunction, native
 from andes_engine.observation import OBSERVATION_SIZE, observe
+from andes_engine.plan_memory import empty_memory
 from andes_engine.request import Requests, deliver, empty_requests
 from andes_engine.schedulers.vtc import charge, lift
 from andes_engine.step_time import STEP_TIME_SIZE
@@ -60,7 +61,7 @@ lift_user = NativeFunction(lift, lambda: (np.zeros(1), 0, empty_requests(1), _NO
 def _observed() -> tuple[object, ...]:
     view = EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0)
     recent, out = np.zeros(COUNTER_COUNT, dtype=np.int64), np.zeros(OBSERVATION_SIZE, dtype=np.float32)
-    return empty_requests(1), _NOBODY, _NOBODY, view, np.zeros(STEP_TIME_SIZE), recent, 0.0, out
+    return empty_requests(1), _NOBODY, _NOBODY, view, np.zeros(STEP_TIME_SIZE), empty_memory(1), recent, 0.0, out
 
 
 observe_live = NativeFunction(observe, _observed)

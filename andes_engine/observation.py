@@ -14,6 +14,7 @@ from andes_engine import counters as ct
 from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import blocks_wanted, missing_tokens
 from andes_engine.engine import EngineView
+from andes_engine.plan_memory import PlanMemory, expect
 from andes_engine.request import Requests, context_tokens, next_due_s, qoe_so_far
 from andes_engine.step_time import prefill_seconds, step_seconds
 
@@ -85,6 +86,7 @@ def observe(
     waiting: IntArray,
     view: EngineView,
     step_time: FloatArray,
+    memory: PlanMemory,
     recent: IntArray,
     elapsed_s: float,
     out: NDArray[np.float32],
@@ -97,6 +99,7 @@ def observe(
         waiting: Rows of waiting requests. Shape (w,).
         view: Engine state and limits.
         step_time: Vector of `step_time.StepTime`.
+        memory: What decisions remember; its length source says what is expected of running requests.
         recent: Counters (`counters`) since the last decision.
         elapsed_s: Time since the last decision, s; 0 at the first.
         out: Receives the features in the order of `FEATURES`. Shape (OBSERVATION_SIZE,).
@@ -108,6 +111,7 @@ def observe(
     out[2] = 1.0 - view.free_blocks / view.kv_blocks
     out[13] = 1.0
     if r + w > 0:
+        expect(table, running, memory)
         _observe_group(table, running, view.now_s, out, 4, 5, 6, -1)
         _observe_group(table, waiting, view.now_s, out, 7, 8, -1, 9)
         running_blocks, waiting_blocks = _observe_live(table, running, waiting, view, out)

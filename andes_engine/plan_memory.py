@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.lengths import hazard_state
+from andes_engine.compile_cache import compiled
+from andes_engine.lengths import UNKNOWN, expected_remaining, hazard_state
+from andes_engine.request import Requests
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -70,3 +72,20 @@ def forget(memory: PlanMemory) -> None:
 @cache
 def _unlearned() -> FloatArray:
     return hazard_state()
+
+
+@compiled
+def expect(table: Requests, rows: IntArray, memory: PlanMemory) -> None:
+    """Leave in the table what the length source expects of these requests now; nothing without a source.
+
+    Args:
+        table: Live requests.
+        rows: Whose. Shape (n,).
+        memory: Which source, and what it has learned.
+    """
+    kind = memory.length_kind[0]
+    if kind == UNKNOWN:
+        return
+    for row in rows:
+        hint, prompt, emitted = table.length_hint_tokens[row], table.prompt_tokens[row], table.emitted_tokens[row]
+        table.remaining_tokens[row] = expected_remaining(kind, memory.hazard, hint, prompt, emitted)

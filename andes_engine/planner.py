@@ -212,7 +212,7 @@ class Planner:
         """Observation at a decision, from what has happened since the last one."""
         elapsed_s = 0.0 if self._observed_at_s is None else now_s - self._observed_at_s
         recent = self.counters - self._observed_counters
-        engine = self._table.rows, running, waiting, view, self._step_time
+        engine = self._table.rows, running, waiting, view, self._step_time, self._requests.memory
         observe_live(*engine, recent, elapsed_s, self._observation)
         self._observed_at_s, self._observed_counters = now_s, self.counters.copy()
         return self._observation.copy()

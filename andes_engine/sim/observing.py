@@ -37,6 +37,7 @@ def observe_all(engines: Engines, last_counters: IntArray, last_s: FloatArray, o
             engine.waiting[: registers[st.R_WAITING]],
             view_of(engine),
             engine.step_time,
+            engine.memory,
             engine.counters - last_counters[index],
             engine.now_s[0] - last_s[index],
             out[index],
