@@ -14,12 +14,30 @@ METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def svg_text(figure: Figure) -> str:
-    """The figure as an SVG document. Coordinates, not texts, keep two decimals, a hundredth of a point: half the file."""
+    """The figure as an SVG document, small: coordinates, not texts, keep two decimals, a hundredth of a point; paths are short."""
     buffer = io.StringIO()
     with house_style():
         figure.savefig(buffer, format="svg", metadata=METADATA)
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
-    return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag.group()), svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag.group()), svg)
+    svg = re.sub(r'\bd="([^"]*)"', lambda path: f'd="{short_path(path.group(1))}"', svg)
+    return re.sub(r"\n\s*", "\n", svg)
+
+
+def short_path(path: str) -> str:
+    """The same path, with lines along an axis as `H x` or `V y` and without lines of no length: half of a staircase."""
+    parts: list[str] = []
+    before: list[str] = []
+    for command, rest in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
+        numbers = rest.split()
+        here = numbers[-2:] or before
+        same = [one == other for one, other in zip(before, here, strict=False)]
+        if command != "L" or not any(same):
+            parts.append(command + " ".join(numbers))
+        elif not all(same):
+            parts.append(f"V{here[1]}" if same[0] else f"H{here[0]}")
+        before = here
+    return "".join(parts)
 
 
 def inline_svg(figure: Figure, title: str, prefix: str) -> str:

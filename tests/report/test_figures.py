@@ -9,6 +9,7 @@ from andes_engine.metrics import summarize
 from andes_engine.qoe import headline_qoe
 from andes_engine.report.figures import learning_curve, qoe_against_load, save, ttft_distribution
 from andes_engine.report.style import SPARE, STYLES, style_of
+from andes_engine.report.svg import short_path
 from andes_engine.report.timelines import STALL_S, timeline, token_timelines, typical_requests
 
 
@@ -141,3 +142,10 @@ def test_looks_are_fixed_and_distinct():
     assert style_of("Tuned-Andes") == STYLES["tuned_andes"]
     assert style_of("learned:ppo-3") == STYLES["learned"]
     assert style_of("something else") in SPARE
+
+
+def test_a_staircase_is_half_as_long_and_the_same() -> None:
+    assert (
+        short_path("M 0 0 \nL 0 3.5 \nL 2 3.5 \nL 2 3.5 \nL 3 4 \nQ 1 2 3 5 \nL 3 6 \nz\n")
+        == "M0 0V3.5H2L3 4Q1 2 3 5V6z"
+    )
