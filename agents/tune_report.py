@@ -20,10 +20,10 @@ from andes_engine.report.grid import Cell, Column, Grid
 from andes_engine.report.style import GREY, WIDTH_IN, house_style
 
 TOP = 10
-"""Trials that are recorded in full."""
+"""Trials whose knobs are set against those of the others."""
 
 SHOWN = 5
-"""Trials in the table."""
+"""Trials in the table, and those that are recorded in full."""
 
 
 def study_record(study: optuna.Study, space: SearchSettings) -> dict[str, Any]:
@@ -34,10 +34,10 @@ def study_record(study: optuna.Study, space: SearchSettings) -> dict[str, Any]:
         "search": space,
         "made_with": made_with(),
         "trials": counts(study),
-        "failures": failures[:TOP],
+        "failures": failures[:SHOWN],
         "importance": importance(study),
-        "top": [_described(trial, space) for trial in best_trials(study)[:TOP]],
-        "history": [[trial.number, trial.state.name.lower(), _rounded(trial)] for trial in ended],
+        "top": [_described(trial, space) for trial in best_trials(study)[:SHOWN]],
+        "history": [f"{trial.number} {trial.state.name.lower()} {_rounded(trial)}" for trial in ended],
     }
 
 

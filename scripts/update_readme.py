@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from andes_engine.report.grid import Cell, Column, Grid, markdown_lines, spread_cell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +31,7 @@ SERVICE_COLUMNS = (
     ("tokens/s", "tokens_per_s", ".0f"),
 )
 BENCH_COLUMNS = (("bench: TTFT p50, ms", "median_ttft_ms"), ("bench: TTFT p99, ms", "p99_ttft_ms"))
-PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.svg")
+PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.png")
 
 
 def results_text(runs: list[Path]) -> str:
@@ -171,8 +173,15 @@ def main(arguments: list[str]) -> None:
     readme = ROOT / "README.md"
     readme.write_text(replaced(readme.read_text(encoding="utf-8"), results_text(runs)), encoding="utf-8")
     for name in PICTURES:
-        if (runs[0] / "figures" / name).is_file():
-            shutil.copyfile(runs[0] / "figures" / name, ROOT / "docs" / name)
+        if (drawn := runs[0] / "figures" / name).is_file():
+            copy_picture(drawn, ROOT / "docs" / name)
+
+
+def copy_picture(drawn: Path, to: Path) -> None:
+    """Copy a drawing; one of pixels with 32 colours, a third of the size."""
+    shutil.copyfile(drawn, to)
+    if to.suffix == ".png":
+        Image.open(drawn).convert("RGB").quantize(32, dither=Image.Dither.NONE).save(to, "PNG", optimize=True)
 
 
 if __name__ == "__main__":
