@@ -178,10 +178,10 @@ def main(arguments: list[str]) -> None:
 
 
 def copy_picture(drawn: Path, to: Path) -> None:
-    """Copy a drawing; one of pixels with 32 colours, a third of the size."""
+    """Copy a drawing; one of pixels with 20 colours, a third of the size."""
     shutil.copyfile(drawn, to)
     if to.suffix == ".png":
-        Image.open(drawn).convert("RGB").quantize(32, dither=Image.Dither.NONE).save(to, "PNG", optimize=True)
+        Image.open(drawn).convert("RGB").quantize(20, dither=Image.Dither.NONE).save(to, "PNG", optimize=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
+from collections.abc import Mapping
 
 from markupsafe import escape
 from matplotlib.figure import Figure
@@ -14,14 +16,28 @@ METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def svg_text(figure: Figure) -> str:
-    """The figure as an SVG document, small: coordinates, not texts, keep two decimals, a hundredth of a point; paths are short."""
+    """The figure as an SVG document, small: coordinates, not texts, keep two decimals, a hundredth of a point."""
     buffer = io.StringIO()
     with house_style():
         figure.savefig(buffer, format="svg", metadata=METADATA)
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag.group()), svg)
     svg = re.sub(r'\bd="([^"]*)"', lambda path: f'd="{short_path(path.group(1))}"', svg)
-    return re.sub(r"\n\s*", "\n", svg)
+    return with_classes(re.sub(r"\n\s*", "\n", svg))
+
+
+def with_classes(svg: str) -> str:
+    """The same drawing with each style that is used three times or more written once, as a class of the style sheet."""
+    counted = Counter(re.findall(r' style="([^"]*)"', svg))
+    names = {style: f"s{place}" for place, (style, times) in enumerate(counted.most_common()) if times > 2}
+    svg = re.sub(r' style="([^"]*)"', lambda found: _styled(found, names), svg)
+    rules = "".join(f".{name}{{{style}}}" for style, name in names.items())
+    return svg.replace("</style>", f"{rules}</style>", 1)
+
+
+def _styled(found: re.Match[str], names: Mapping[str, str]) -> str:
+    name = names.get(found.group(1))
+    return f' class="{name}"' if name else found.group()
 
 
 def short_path(path: str) -> str:
@@ -46,10 +62,12 @@ def inline_svg(figure: Figure, title: str, prefix: str) -> str:
     Args:
         figure: The drawing.
         title: Text for screen readers.
-        prefix: Put before every id: ids must be unique in a page, and matplotlib repeats them in each figure.
+        prefix: Put before every id and class: they must be unique in a page, and are the same in each figure.
     """
     svg = svg_text(figure)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", svg)
+    svg = re.sub(r'\bclass="', f'class="{prefix}', svg)
+    svg = re.sub(r"(?<=\})\.(s\d+\{)", rf".{prefix}\1", svg)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
