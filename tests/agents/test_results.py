@@ -253,6 +253,12 @@ def test_curves_of_seeds_become_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert curves_section({}) is None
 
 
+@pytest.fixture(autouse=True)
+def empty_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the zoo is not what is tested here."""
+    monkeypatch.setattr("agents.results.arms.recipes", dict)
+
+
 def small(tmp_path: Path, *overrides: str) -> ResultsConfig:
     """Two tiny suites, nothing recorded, no capacity search, one process."""
     config = from_mapping(

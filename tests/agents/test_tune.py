@@ -269,9 +269,13 @@ def test_a_study_that_cannot_work_is_refused(override: str, tmp_path: Path) -> N
         config(tmp_path / "run", override)
 
 
+STARTS = {"static_index": "best_static"}
+
+
 @pytest.mark.parametrize("name", group_names("search"))
 def test_the_searches_that_come_with_it_can_start(name: str, tmp_path: Path) -> None:
-    given = from_mapping(TuneConfig, compose("tune", f"search={name}", f"run_dir={tmp_path}"))
+    starts = [f"scheduler@start.{start}={STARTS[name]}" for start in ("tuned_andes", "andes") if name in STARTS]
+    given = from_mapping(TuneConfig, compose("tune", f"search={name}", f"run_dir={tmp_path}", *starts))
     assert given.search.name == name
     for start in given.start.values():
         again = given.search.setting(given.search.values(start))
