@@ -13,6 +13,7 @@ import conf
 from agents.config import CompareConfig, SchedulerSettings, TrackingSettings, WorkloadSettings
 from agents.evaluate import Outcome, differences
 from agents.pool import completed
+from agents.results.json_file import write_json
 from agents.run_dir import RunDir, plain, write_text
 from agents.schema import ConfigError
 from agents.suite import Setting, Suite
@@ -229,7 +230,7 @@ def _judged(config: TuneConfig, plan: Plan, run: RunDir, command: str) -> Tuned:
     written = None
     if config.write and is_better(found):
         written = _write(config, setting, _header(command, counts(study), found[0], config))
-        RunDir(Path(config.record_dir)).write_json(f"{config.search.name}.json", record)
+        write_json(Path(config.record_dir) / f"{config.search.name}.json", record)
     grids = (
         trials_grid(best_trials(study), config.search),
         difference_grid(found, "Best trial against the reference, validation workloads"),
