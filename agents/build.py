@@ -69,14 +69,14 @@ def spec_of(settings: WorkloadSettings) -> WorkloadSpec:
     return workload_spec(given)
 
 
-def validation_scenarios(config: TrainConfig, engine: EngineConfig) -> list[Scenario]:
+def validation_scenarios(config: TrainConfig, env: EnvConfig, engine: EngineConfig) -> list[Scenario]:
     """The workloads that choose between checkpoints: fixed, every kind of traffic of the training that goes with the engine."""
-    settings, seeds = config.train, seed_range(config.train.eval_seeds)
-    fitting = env_config(config).traffic_for(engine)
+    settings, seeds, fitting = config.train, seed_range(config.train.eval_seeds), env.traffic_for(engine)
+    kinds = zip((config.workload, *config.more_workloads.values()), env.workloads, strict=True)
     return [
         scenario._replace(stratum=f"{engine.name}, {traffic.name}, {scenario.stratum}")
-        for traffic in (config.workload, *config.more_workloads.values())
-        if spec_of(traffic) in fitting
+        for traffic, spec in kinds
+        if spec in fitting
         for scenario in _drawn(engine, traffic, settings.eval_loads, seeds, "validation", engine)
     ]
 

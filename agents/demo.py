@@ -162,19 +162,15 @@ def live_grid(result: LiveResult, layout: Any = "columns") -> Grid:
     return comparison_grid(summaries(blocks), LIVE_TITLE, layout)
 
 
-REFERENCES = {"fcfs": "FCFS"}
-"""What sentences call a scheduler, where it is not its name."""
-
-
 def live_sentences(result: LiveResult) -> list[str]:
     """What the live runs say, in words."""
     names = list(dict.fromkeys(run.scheduler for run in result.live))
     means = {name: [float(run.qoe.mean()) for run in result.live if run.scheduler == name] for name in names}
     exact = all((run.emitted_tokens == run.workload.output_tokens).all() for run in result.live)
-    reference = "fcfs" if "fcfs" in names else names[0]
+    reference, called = ("fcfs", "FCFS") if "fcfs" in names else (names[0], names[0])
     said = [
         f"Live vLLM, {name}: mean QoE {sum(means[name]) / len(means[name]):.3f} against "
-        f"{sum(means[reference]) / len(means[reference]):.3f} under {REFERENCES.get(reference, reference)}, "
+        f"{sum(means[reference]) / len(means[reference]):.3f} under {called}, "
         f"{throughput_lost(result.live, name, reference):.0%} of the throughput lost."
         for name in names
         if name != reference

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from PIL import Image
 
 from agents.compare_report import file_stem
@@ -58,10 +57,11 @@ def write_page(
     return path
 
 
-def _few_colors(figure: Figure) -> bytes:
-    """A drawing as a PNG of 64 colours, a fifth of the size."""
+def few_colors(png: bytes, colors: int = 64) -> bytes:
+    """A drawing with so many colours, a fifth of the size; a drawing has few, so nothing is dithered."""
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(png_bytes(figure))).convert("RGB").quantize(64).save(buffer, "PNG", optimize=True)
+    drawn = Image.open(io.BytesIO(png)).convert("RGB").quantize(colors, dither=Image.Dither.NONE)
+    drawn.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -69,5 +69,5 @@ def _picture(folder: Path, figures: Path, entry: ReportFigure) -> str:
     svg, place = svg_text(entry.figure).encode(), figures / file_stem(entry.title)
     small = len(svg) <= LARGEST_SVG_BYTES
     place = place.with_suffix(".svg" if small else ".png")
-    (folder / place).write_bytes(svg if small else _few_colors(entry.figure))
+    (folder / place).write_bytes(svg if small else few_colors(png_bytes(entry.figure)))
     return f"![{entry.title}]({place.as_posix()})\n\n{entry.caption}"

@@ -90,7 +90,8 @@ def fidelity(config: FidelityConfig) -> FidelityResult:
 
     comparisons: list[Comparison] = []
     with ExitStack() as engines:  # all stay until the end: what an engine leaves takes vLLM's process groups with it
-        runner = engines.enter_context(LiveRunner(LiveConfig(), preset("cpu_tiny_llama")))
+        engine = LiveConfig().keeping_kv(max(entry.keep_kv for entry in contenders))
+        runner = engines.enter_context(LiveRunner(engine, preset("cpu_tiny_llama")))
         calibrations = [runner.calibrate()]
         by_seed = _cases(config, runner, contenders)
         for seed, cases in enumerate(tqdm(by_seed, desc="seeds", unit="seed", disable=None)):

@@ -77,7 +77,13 @@ def fine_tune(config: FineTuneConfig) -> FineTuneResult:
 
     before = load_bundle(policy_folder(config.policy))
     settings = replace(
-        live_config(), action=before.action, decision_interval_s=before.decision_interval_s, load=config.load
+        live_config(),
+        action=before.action,
+        decision_interval_s=before.decision_interval_s,
+        load=config.load,
+        scheduler=before.scheduler,
+        lengths=before.lengths,
+        keep_kv=before.keep_kv,
     )
     run = RunDir.create(config.run_dir, plain(config), config.seed)
     env = envs.make_live(settings)

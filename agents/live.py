@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +75,8 @@ def live_runs(
     from andes_engine.vllm.episode import LiveConfig
     from andes_engine.vllm.run import LiveRunner
 
-    with LiveRunner(_keeping_kv(engine or LiveConfig(), contenders), preset(near)) as runner:
+    keep_kv = max(entry.keep_kv for entry in contenders)  # for whoever asks for most; it is there for all of them then
+    with LiveRunner((engine or LiveConfig()).keeping_kv(keep_kv), preset(near)) as runner:
         calibration = runner.calibrate()
         unseen = runner.check() if check else None
         bursts = bursts_for(settings, runner.engine_config)
@@ -86,12 +87,6 @@ def live_runs(
             for contender in contenders
         )
     return LiveResult(calibration, simulated, live, unseen)
-
-
-def _keeping_kv(engine: LiveConfig, contenders: Sequence[Contender]) -> LiveConfig:
-    """The engine with host memory for whoever of the contenders asks for most; it is there for all of them then."""
-    asked = max(int(entry.keep_kv * engine.kv_blocks) for entry in contenders)
-    return replace(engine, host_kv_blocks=max(engine.host_kv_blocks, asked))
 
 
 def bursts_for(settings: LiveSettings, engine: EngineConfig) -> list[Workload]:

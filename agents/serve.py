@@ -38,30 +38,24 @@ def serve_command(config: ServeConfig) -> list[str]:
         raise AndesError(
             "no value for model; give model=..., or emulate=PRESET for a device and a model that are made up"
         )
-    contender = config.scheduler.contender
+    contender = _served(config)
     contender.check_deployable()
     step_time = config.step_time or (STEP_TIME if emulation is None else emulation.engine)
     preset(step_time)
     andes: dict[str, object] = {
         "scheduler": contender.scheduler,
-        "knobs": dict(contender.knobs),
+        "knobs": dict(contender.given_knobs),
         "step_time": step_time,
     }
     if contender.lengths != "none":
         andes["lengths"] = contender.lengths
     if config.policy:
-        place = policy_folder(config.policy)
-        andes["policy"] = str(place.resolve())
-        if (folder := bundle_folder(place)) is not None:
-            bundle = load_bundle(folder)
-            Contender(bundle.name, bundle=bundle).check_deployable()
-            andes |= {"knobs": dict(bundle.action.reference), "scheduler": bundle.scheduler}
-            andes |= {"lengths": bundle.lengths} if bundle.lengths != "none" else {}
+        andes["policy"] = str(policy_folder(config.policy).resolve())
     for key, value in config.andes.items():
         if key in andes or key in ("lengths", "policy", "emulate"):
             raise AndesError(f"andes.{key} = {value!r}: set {key} itself instead, or the scheduler that has it")
         andes[key] = value
-    keep_kv = _keep_kv_flags(config)
+    keep_kv = _keep_kv_flags(config, contender)
     PlannerConfig.from_mapping(andes)
     ServiceConfig.from_section(andes)
     return [
@@ -73,8 +67,22 @@ def serve_command(config: ServeConfig) -> list[str]:
     ]
 
 
-def _keep_kv_flags(config: ServeConfig) -> list[str]:
+def _served(config: ServeConfig) -> Contender:
+    """The policy that is there at the start, with what it was trained with; without one the scheduler."""
+    if config.policy and (folder := bundle_folder(policy_folder(config.policy))) is not None:
+        bundle = load_bundle(folder)
+        return Contender(bundle.name, bundle=bundle)
+    return config.scheduler.contender
+
+
+def _keep_kv_flags(config: ServeConfig, contender: Contender) -> list[str]:
     if config.keep_kv_gib is None:
+        if contender.keep_kv > 0.0:
+            print(
+                f"note: '{contender.name}' is meant to keep the KV caches of preempted requests in host memory, "
+                f"{contender.keep_kv:g} times as much as the device has; here they are recomputed. Give keep_kv_gib=...",
+                file=sys.stderr,
+            )
         return []
     flag = "--kv-transfer-config"
     if any(argument.partition("=")[0] == flag for argument in config.extra):

@@ -99,7 +99,7 @@ class Training:
         self.model = build_model(config.agent, make_vec_env(config, env), config.seed)
         if config.train.resume:
             self._resume(RunDir.open(config.train.resume))
-        self.validator = Validator(config)
+        self.validator = Validator(config, env)
 
     @property
     def best(self) -> Validation:

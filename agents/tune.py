@@ -12,8 +12,8 @@ import yaml  # type: ignore[import-untyped]
 import conf
 from agents.config import CompareConfig, SchedulerSettings, TrackingSettings, WorkloadSettings
 from agents.evaluate import Outcome, differences
+from agents.json_file import write_json
 from agents.pool import completed
-from agents.results.json_file import write_json
 from agents.run_dir import RunDir, plain, write_text
 from agents.schema import ConfigError
 from agents.suite import Setting, Suite

@@ -152,10 +152,10 @@ class PairedPruner(optuna.pruners.BasePruner):
         mine = trial.intermediate_values
         if len(mine) < max(self._startup_steps, 2):
             return False
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        complete = _complete(study)
         if not complete:
             return False
-        best = max(complete, key=lambda entry: entry.value or 0.0).intermediate_values
+        best = complete[0].intermediate_values
         behind = np.array([mine[step] - best[step] for step in sorted(mine)])
         return bool(behind.mean() < -MOST_ERRORS * behind.std(ddof=1) / np.sqrt(len(behind)))
 
@@ -187,11 +187,17 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     Raises:
         StudyError: If there is none; it says how many failed, and why the first did.
     """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = _complete(study)
     if not complete:
         failed = [trial for trial in finished(study) if trial.state == TrialState.FAIL]
         why = f"; {len(failed)} failed, the first with: {failed[0].user_attrs[FAILURE]}" if failed else ""
         raise StudyError(f"no trial was finished{why}. Give more study.minutes or study.trials, or another search")
+    return complete
+
+
+def _complete(study: optuna.Study) -> list[FrozenTrial]:
+    """Complete trials, the best first; perhaps none."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(complete, key=lambda trial: (-(trial.value or 0.0), trial.number))
 
 

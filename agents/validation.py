@@ -12,6 +12,7 @@ from agents.evaluate import Outcome, evaluate, pairs
 from agents.statistics import paired_difference
 from andes_engine.contender import Contender
 from andes_engine.policy.bundle import Bundle
+from envs.config import EnvConfig
 
 REPLICATES = 1000
 
@@ -40,11 +41,12 @@ class Validator:
 
     Args:
         config: Names engines, traffic, loads and the reference scheduler.
+        env: What training draws its episodes from, made of the same configuration.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, env: EnvConfig) -> None:
         engines = (config.engine, *config.more_engines.values())
-        self._scenarios = [(engine, validation_scenarios(config, engine)) for engine in engines]
+        self._scenarios = [(engine, validation_scenarios(config, env, engine)) for engine in engines]
         self._reference = config.scheduler.contender
         others = [Contender("fcfs", "fcfs"), Contender("andes", "andes")]
         self._contenders = [self._reference, *(other for other in others if other.name != self._reference.name)]

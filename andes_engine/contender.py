@@ -82,9 +82,14 @@ class Contender:
         return self.name + CLAIRVOYANT_MARK * self.clairvoyant
 
     @property
+    def given_knobs(self) -> Mapping[str, float]:
+        """Knobs that differ from the paper's defaults, before the first decision of a bundle or for good."""
+        return self.bundle.action.reference if self.bundle else self.knobs
+
+    @property
     def start_knobs(self) -> Knobs:
-        """Knobs before the first decision of a bundle, or for good."""
-        return self.bundle.action.knobs if self.bundle else Knobs(self.knobs)
+        """All knobs before the first decision of a bundle, or for good."""
+        return Knobs(self.given_knobs)
 
 
 def contender(text: str, name: str | None = None) -> Contender:

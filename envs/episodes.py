@@ -51,10 +51,9 @@ def most_requests(config: EnvConfig) -> int:
     for engine in config.engines:
         for spec, size in product(config.traffic_for(engine), config.variation.all_of(engine)):
             expected = spec.requests or saturation_rate(size, spec) * config.load[1] * (spec.duration_s or 0.0)
-            peak = max(
-                stretch.spec.arrivals.peak for stretch in spec.stretches
-            )  # an episode may be shorter than a cycle
-            most = max(most, float(expected) * (1.0 if spec.requests else peak))
+            # an episode may be shorter than a cycle, and all of it at the peak
+            peak = 1.0 if spec.requests else max(stretch.spec.arrivals.peak for stretch in spec.stretches)
+            most = max(most, float(expected) * peak)
     return int(1.5 * most) + 200
 
 

@@ -57,7 +57,7 @@ class LiveEnvEngine:
     def reset(self, episode: Episode) -> None:
         """Start an episode at time 0 with the reference knobs."""
         if self._engine is None:
-            self._engine = LiveEngine(LIVE)
+            self._engine = LiveEngine(LIVE.keeping_kv(self._config.keep_kv))
         self._workload = episode.workload
         self._twin = episode.engine
         config = self._config

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from agents.export import policy_folder
 from agents.results.config import ResultsConfig
 from agents.schema import ConfigError
-from agents.zoo.entries import recipes, training_seed
+from agents.zoo.entries import recipes, training_seed, training_seeds
 from andes_engine.contender import Contender
 from andes_engine.policy.bundle import load_bundle
 
@@ -108,9 +108,7 @@ def _trained(name: str, runs: Sequence[str]) -> list[Member]:
             f"ablation '{name}': no bundle in {', '.join(gone)}; train them, or leave all of its runs out"
         )
     bundles = [load_bundle(folder) for folder in folders]
-    seeds = [training_seed(bundle) for bundle in bundles]
-    if len(set(seeds)) != len(seeds):
-        raise ConfigError(f"ablation '{name}': its runs were trained with seeds {seeds}; give each seed once")
+    seeds = training_seeds(bundles, f"ablation '{name}': its runs")
     return [
         Member(seed, Contender(f"{name}_seed{seed}", bundle=bundle))
         for seed, bundle in zip(seeds, bundles, strict=True)

@@ -12,11 +12,11 @@ from agents.bootstrap import percentile_interval, seed_noise
 from agents.capacity import capacity
 from agents.capacity_search import BracketError, Curve, Search
 from agents.config import WorkloadSettings
+from agents.json_file import read_json
 from agents.results.arms import Arm
 from agents.results.config import SIZES, ResultsConfig
 from agents.results.effects import Effect
 from agents.results.goals import GoalRow, gained
-from agents.results.json_file import read_json
 from agents.results.measure import contender_hash
 from agents.rows import content_hash
 from agents.run_dir import plain

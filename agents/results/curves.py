@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from agents.document import Section
+from agents.json_file import read_json
 from agents.results.config import ResultsConfig
-from agents.results.json_file import read_json
 from agents.run_dir import RunDir
 from agents.schema import ConfigError
 from andes_engine.report.figures import learning_curves

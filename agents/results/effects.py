@@ -39,6 +39,11 @@ class Effect(NamedTuple):
         return interval_cell(self.value, self.low, self.high, form)
 
 
+def cell_of(found: Effect | None, form: str = "+.3f") -> Cell:
+    """For a table; empty where nothing was measured."""
+    return found.cell(form) if found else Cell()
+
+
 def effect(values: Strata, against: Strata | None = None, relative: bool = False, seed: int = 0) -> Effect | None:
     """Mean over strata of the mean over workloads, less that of a reference on the same workloads.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.json_file import write_json
 from agents.results.arms import Arm, arms_of, policy_of
 from agents.results.capacity import FILE as CAPACITY
 from agents.results.capacity import Curves as CapacityCurves
@@ -16,7 +17,6 @@ from agents.results.curves import FILE as CURVES
 from agents.results.curves import Curves, training_curves
 from agents.results.goals import GoalRow, goal_rows
 from agents.results.hindsight import Hindsight, choices
-from agents.results.json_file import write_json
 from agents.results.kept import ROWS, KeptRow, write_kept
 from agents.results.live import FILE as LIVE
 from agents.results.live import live_goals, live_results

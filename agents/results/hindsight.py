@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.results.effects import Effect, effect
+from agents.results.effects import cell_of, effect
 from agents.results.measured import FloatArray, Measured
 from andes_engine.report.grid import Cell, Column, Grid
 
@@ -84,14 +84,10 @@ def hindsight_grid(
         (
             Cell(entry.name),
             Cell("the other half of the workloads" if entry.honest else "the same workloads (optimistic)"),
-            _cell(effect(entry.values, theirs, seed=seed)),
-            _cell(effect(ours, entry.values, seed=seed)),
+            cell_of(effect(entry.values, theirs, seed=seed)),
+            cell_of(effect(ours, entry.values, seed=seed)),
         )
         for entry in made
     ]
-    rows.append((Cell(policy or "policy"), Cell("–"), _cell(effect(ours, theirs, seed=seed)), Cell()))
+    rows.append((Cell(policy or "policy"), Cell("–"), cell_of(effect(ours, theirs, seed=seed)), Cell()))
     return Grid(f"Choices in hindsight, suite {suite}", tuple(columns), tuple(rows))
-
-
-def _cell(found: Effect | None) -> Cell:
-    return found.cell() if found else Cell()

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from agents.json_file import read_json
 from agents.results.config import ResultsConfig
-from agents.results.effects import Effect, Strata, effect
+from agents.results.effects import Effect, Strata, cell_of, effect
 from agents.results.goals import NOT_WORSE, GoalRow, gained
-from agents.results.json_file import read_json
+from agents.results.sections import SHOWN
 from agents.schema import ConfigError
 from andes_engine.report.grid import Cell, Column, Grid
 
@@ -60,14 +61,14 @@ def live_grid(results: Mapping[str, Any], seed: int) -> Grid | None:
     runs = results.get("runs", [])
     if not runs:
         return None
-    labels = {"qoe_mean": ("QoE mean", ".3f"), "qoe_p10": ("QoE p10", ".3f"), "tokens_per_s": ("tokens/s", ".0f")}
+    labels = {key: label for key, label in SHOWN.items() if key in KEYS}
     columns = [Column("who", numeric=False), *(Column(label) for label, _ in labels.values()), Column("QoE over andes")]
     rows = []
     for name in dict.fromkeys(run["scheduler"] for run in runs):
         own = [effect(_bursts(runs, name, key), seed=seed) for key in labels]
         over = _difference(runs, name, "andes", "qoe_mean", seed) if name != "andes" else None
-        cells = [one.cell(form) if one else Cell() for one, (_, form) in zip(own, labels.values(), strict=True)]
-        rows.append((Cell(name), *cells, over.cell() if over else Cell()))
+        cells = [cell_of(one, form) for one, (_, form) in zip(own, labels.values(), strict=True)]
+        rows.append((Cell(name), *cells, cell_of(over)))
     return Grid("Live vLLM, the same bursts for all", tuple(columns), tuple(rows))
 
 

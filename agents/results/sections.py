@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from agents.document import Section
 from agents.results.config import Ablation
-from agents.results.effects import Effect, difference, effect
+from agents.results.effects import Effect, cell_of, difference, effect
 from agents.results.measured import Measured
 from andes_engine.report.grid import Cell, Column, Grid
 
@@ -44,7 +44,7 @@ def _overview(
         strata = {key: measured.strata(suite, arm, key, least_load) for key in SHOWN}
         if not any(strata.values()):
             continue
-        cells = [_cell(effect(strata[key], seed=seed), form) for key, (_, form) in SHOWN.items()]
+        cells = [cell_of(effect(strata[key], seed=seed), form) for key, (_, form) in SHOWN.items()]
         count = len(strata["qoe_mean"][0])
         rows.append((Cell(label), Cell(str(count)), *cells))
     return Grid(title, tuple(columns), tuple(rows))
@@ -72,7 +72,7 @@ def setting_section(measured: Measured, policy: str | None, references: Sequence
         *(Column(f"over {one}") for one in references),
     )
     rows = tuple(
-        (Cell(suite), Cell(setting), *(_cell(found.get(suite, {}).get(setting)) for found in against.values()))
+        (Cell(suite), Cell(setting), *(cell_of(found.get(suite, {}).get(setting)) for found in against.values()))
         for suite, places in measured.suites.items()
         for setting in dict.fromkeys(place.setting for place in places.places)
     )
@@ -98,7 +98,7 @@ def ablation_section(
     rows = []
     for name, ablation in ablations.items():
         cells = [
-            _cell(difference(measured, suite, name, other, least_load=load, seed=seed)) if other != name else Cell()
+            cell_of(difference(measured, suite, name, other, least_load=load, seed=seed)) if other != name else Cell()
             for suite, load in parts
             for other in against
         ]
@@ -110,7 +110,3 @@ def ablation_section(
 
 def _overload_note(overload: float) -> str:
     return f"held_out: loads >= {overload:g} only. A dash: not measured."
-
-
-def _cell(found: Effect | None, form: str = "+.3f") -> Cell:
-    return found.cell(form) if found else Cell()

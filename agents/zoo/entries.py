@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
+from agents.schema import ConfigError
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.policy.bundle import Bundle, load_bundle
 
@@ -51,6 +52,22 @@ def recipes(zoo: Path = FOLDER) -> Mapping[str, tuple[Bundle, ...]]:
         recipe: (bundles[0], *sorted(bundles[1:], key=lambda bundle: training_seed(bundle)))
         for recipe, bundles in found.items()
     }
+
+
+def training_seeds(bundles: Sequence[Bundle], whose: str) -> list[int]:
+    """Seed of each training run, all different.
+
+    Args:
+        bundles: Of one recipe.
+        whose: What the message calls them.
+
+    Raises:
+        AndesError: If a bundle does not say, or two have one seed.
+    """
+    seeds = [training_seed(bundle) for bundle in bundles]
+    if len(set(seeds)) != len(seeds):
+        raise ConfigError(f"{whose} were trained with seeds {seeds}; give each seed once")
+    return seeds
 
 
 def training_seed(bundle: Bundle) -> int:

@@ -13,7 +13,7 @@ from agents.cli import group_names
 from agents.export import policy_folder
 from agents.run_dir import write_text
 from agents.schema import ConfigError
-from agents.zoo.entries import FOLDER, SEED, training_seed
+from agents.zoo.entries import FOLDER, SEED, training_seed, training_seeds
 from agents.zoo.table import zoo_page
 from andes_engine.errors import BundleError, check_known
 from andes_engine.policy.bundle import Bundle, load_bundle
@@ -79,9 +79,7 @@ def _bundles(config: ZooConfig) -> list[Bundle]:
     experiment = config.recipe or config.name
     check_known("experiment", [experiment], group_names("experiment"))
     given = [load_bundle(policy_folder(run)) for run in config.runs]
-    seeds = [training_seed(bundle) for bundle in given]
-    if len(set(seeds)) != len(seeds):
-        raise ConfigError(f"the runs were trained with seeds {seeds}; give each seed once")
+    training_seeds(given, "the runs")
     ranked = sorted(given, key=_validation_qoe, reverse=True)
     names = [config.name, *(f"{config.name}{SEED}{training_seed(bundle)}" for bundle in ranked[1:])]
     return [_small(bundle, name, experiment) for bundle, name in zip(ranked, names, strict=True)]

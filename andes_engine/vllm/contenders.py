@@ -48,7 +48,6 @@ def planner_for(contender: Contender, engine: EngineConfig, workload: Workload |
     """
     if not needs_planner(contender):
         return None
-    knobs = dict(contender.bundle.action.reference) if contender.bundle else dict(contender.knobs)
     shape = EngineShape(
         engine.block_size_tokens,
         engine.kv_blocks,
@@ -58,7 +57,9 @@ def planner_for(contender: Contender, engine: EngineConfig, workload: Workload |
         engine.prefix_caching,
     )
     policy = GuardedPolicy(contender.bundle) if contender.bundle else None
-    config = PlannerConfig(contender.scheduler, knobs, engine.step_time, lengths=contender.lengths)
+    config = PlannerConfig(
+        contender.scheduler, dict(contender.given_knobs), engine.step_time, lengths=contender.lengths
+    )
     hints = None if workload is None else _hints(workload, contender)
     return Planner(config, shape, policy, hints)
 

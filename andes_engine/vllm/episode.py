@@ -1,8 +1,10 @@
 """What the two vLLM engines share: their size, the requests of an episode, and the record of what happened."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -48,6 +50,10 @@ class LiveConfig:
     def usable_kv_tokens(self) -> int:
         """Tokens of KV cache; vLLM keeps one block for itself (`BlockPool.null_block`)."""
         return (self.kv_blocks - 1) * self.block_size
+
+    def keeping_kv(self, share: float) -> LiveConfig:
+        """This engine with host memory for `share` times its KV cache at least, as `EngineConfig.keeping_kv`."""
+        return replace(self, host_kv_blocks=max(self.host_kv_blocks, int(share * self.kv_blocks)))
 
     @property
     def longest_request_tokens(self) -> int:
@@ -133,7 +139,7 @@ class EpisodeRecord:
     samples: list[StepSample] = field(default_factory=list)
 
     @classmethod
-    def of(cls, requests: Sequence[EpisodeRequest]) -> "EpisodeRecord":
+    def of(cls, requests: Sequence[EpisodeRequest]) -> EpisodeRecord:
         """An empty record with an entry for each request."""
         ids = [request.request_id for request in requests]
         return cls({i: [] for i in ids}, {i: [] for i in ids}, dict.fromkeys(ids, 0))

@@ -138,7 +138,7 @@ def test_lengths_come_from_a_trace_when_training_on_one(real_trace: Path) -> Non
 
 def test_validation_workloads_are_fixed_whatever_the_training_seed() -> None:
     prints = [
-        [entry.workload.fingerprint for entry in validation_scenarios(made, made.engine)]
+        [entry.workload.fingerprint for entry in validation_scenarios(made, env_config(made), made.engine)]
         for seed in (0, 7)
         for made in [from_mapping(TrainConfig, compose("train", "experiment=debug", f"seed={seed}"))]
     ]

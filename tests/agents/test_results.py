@@ -14,6 +14,7 @@ from scipy.stats import binom
 
 from agents.bootstrap import crossed_replicates, percentile_interval
 from agents.cli import compose
+from agents.json_file import read_json, write_json
 from agents.results import measure as measuring
 from agents.results.arms import arms_of
 from agents.results.capacity import capacity_goals, ratio
@@ -23,7 +24,6 @@ from agents.results.curves import curves_section, training_curves
 from agents.results.effects import Effect, closed, difference, effect
 from agents.results.goals import NOT_WORSE, gained, goal_rows
 from agents.results.hindsight import choices, chosen
-from agents.results.json_file import read_json, write_json
 from agents.results.kept import ROWS, read_kept
 from agents.results.live import live_goals, live_grid, live_results
 from agents.results.measured import Found, Measured, Place, Places, segments_of

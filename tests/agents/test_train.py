@@ -64,7 +64,9 @@ def test_the_bundle_is_the_best_policy_with_its_provenance(finished: TrainResult
     assert "cpu_tiny" in bundle.model_card and "held-out" in bundle.model_card
     config = debug_config(finished.run_dir)
     learned = evaluate(
-        config.engine, validation_scenarios(config, config.engine), [Contender("learned", bundle=bundle)]
+        config.engine,
+        validation_scenarios(config, env_config(config), config.engine),
+        [Contender("learned", bundle=bundle)],
     )
     assert np.mean([entry.record.qoe.mean() for entry in learned]) == pytest.approx(finished.best.qoe, abs=1e-12)
 

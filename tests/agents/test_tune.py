@@ -18,6 +18,7 @@ import optuna
 import pytest
 import yaml
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 from agents.build import SPLITS, spec_of
 from agents.cli import compose, group_names
@@ -28,7 +29,7 @@ from agents.tune import TuneConfig, is_better, training_settings, tune, validati
 from agents.tune_objective import Course, ObjectiveSettings, Terms
 from agents.tune_search import TERMS
 from agents.tune_space import SearchSettings
-from agents.tune_study import AGAIN, JOURNAL, LOCK, StudyError, finished, load_study, study_folder
+from agents.tune_study import AGAIN, JOURNAL, LOCK, PairedPruner, StudyError, finished, load_study, study_folder
 from andes_engine.errors import AndesError
 from andes_engine.knobs import INDEX_NAMES, KNOB_NAMES, KNOBS
 from andes_engine.report.differences import Difference
@@ -261,6 +262,23 @@ def test_a_start_outside_the_bounds_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"start 'narrow' has batch_cap = 4\.0, which search 'toy' does not reach"):
         tune(config(tmp_path / "run", search=search))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_trial_is_stopped_by_the_mean_not_by_how_often_it_loses() -> None:
+    """Much won on two workloads in ten outweighs a little lost on eight: by rank such a setting looks worse."""
+    study = optuna.create_study(direction="maximize")
+    best = optuna.trial.create_trial(value=0.0, intermediate_values=dict.fromkeys(range(10), 0.0))
+    study.add_trial(best)
+    pruner = PairedPruner(startup_steps=4)
+
+    def stopped(scores: list[float]) -> bool:
+        trial = optuna.trial.create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(scores)))
+        return pruner.prune(study, trial)
+
+    assert not stopped([-0.01] * 4 + [0.3] + [-0.01] * 4 + [0.3])
+    assert not stopped([-0.01, -0.02, 0.3, -0.01])
+    assert stopped([-0.01, -0.02, -0.015, -0.01])
+    assert not stopped([-0.01, -0.02, -0.015])  # too early to tell
 
 
 @pytest.mark.parametrize("override", ["study.sampler=grid", "study.pruner=best", "study.trials=0", "study.minutes=-1"])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import AndesError, CapacityError, UnknownNameError
 from andes_engine.knobs import Knobs
+from andes_engine.metrics import summarize
 from andes_engine.records import RunRecord, record_from_tokens
 from andes_engine.schedulers import SCHEDULERS
+from andes_engine.sim.run import run_simulated
 from andes_engine.sim.simulator import Simulator, simulate
 from andes_engine.workload import Workload
 from tests.builders import make_engine, make_workload, tiny_workload
@@ -163,3 +166,13 @@ def test_too_many_requests_for_the_simulator(overload: Workload) -> None:
 def test_impossible_engines_are_refused(limits: dict, match: str) -> None:
     with pytest.raises(AndesError, match=match):
         make_engine(**limits)
+
+
+def test_a_contender_that_keeps_kv_caches_has_nothing_computed_twice() -> None:
+    """Host memory comes with the contender, on an engine that has none of its own."""
+    engine, workload = make_engine(120), make_workload(3, 60, rate=20.0)
+    knobs = {"preemption_budget": 8.0, "preemption_cap": 4.0, "stall_price": 0.0, "horizon_s": 60.0}
+    lost, kept = (run_simulated(engine, workload, Contender("c", knobs=knobs, keep_kv=share)) for share in (0.0, 4.0))
+    assert lost.preemptions.sum() > 10 and kept.preemptions.sum() > 10
+    again = [summarize(run)["recomputed_per_request"] for run in (lost, kept)]
+    assert lost.notes["copied_blocks"] == 0 < kept.notes["copied_blocks"] and again[1] < 0.2 * again[0]

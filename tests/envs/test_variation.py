@@ -10,7 +10,9 @@ from numpy.random import SeedSequence
 
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import AndesError, CapacityError
-from andes_engine.sim.simulator import simulate
+from andes_engine.knobs import Knobs
+from andes_engine.observation import FEATURES
+from andes_engine.sim.simulator import Simulator, simulate
 from andes_engine.workload.generate import generate, generate_on, saturation_rate
 from andes_engine.workload.spec import workload_spec
 from envs import EngineVariation, EnvConfig, SimVectorEnv
@@ -67,6 +69,22 @@ def test_every_size_is_drawn_within_the_bounds_and_nothing_else_moves() -> None:
     assert (slowdowns >= 0.8).all() and (slowdowns <= 2.0).all() and len(set(slowdowns)) == 80
     assert slowdowns.mean() == pytest.approx(1.4, abs=0.15)
     assert {episode.workload.name for episode in varied} == {"chat", "crowd"}
+
+
+def test_a_policy_sees_how_much_slower_the_engine_is_than_its_model() -> None:
+    """Two engines at the same work, one twice as slow: the feature is apart by the doubling, whatever the model's own error."""
+    place = [feature.name for feature in FEATURES].index("slowness")
+    seen = []
+    for slowdown in (1.0, 2.0):
+        engine = replace(make_engine(400), slowdown=slowdown)
+        simulator = Simulator([engine], 40)
+        simulator.reset(0, make_workload(3, 40, rate=1000.0), "andes", Knobs())
+        simulator.advance(0.05 * slowdown)
+        simulator.observations()
+        simulator.advance(0.25 * slowdown)
+        seen.append(float(simulator.observations()[0][place]))
+    assert abs(seen[0]) < 0.3
+    assert seen[1] - seen[0] == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_slowdown_multiplies_the_engine_s_own() -> None:

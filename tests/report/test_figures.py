@@ -1,3 +1,5 @@
+import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,7 @@ from andes_engine.metrics import summarize
 from andes_engine.qoe import headline_qoe
 from andes_engine.report.figures import learning_curve, qoe_against_load, save, ttft_distribution
 from andes_engine.report.style import SPARE, STYLES, style_of
-from andes_engine.report.svg import short_path
+from andes_engine.report.svg import inline_svg, short_path
 from andes_engine.report.timelines import STALL_S, timeline, token_timelines, typical_requests
 
 
@@ -142,6 +144,18 @@ def test_looks_are_fixed_and_distinct():
     assert style_of("Tuned-Andes") == STYLES["tuned_andes"]
     assert style_of("learned:ppo-3") == STYLES["learned"]
     assert style_of("something else") in SPARE
+
+
+def test_styles_are_written_once_and_stay_apart_in_a_page() -> None:
+    """Every class of a drawing has its rule, and two drawings of a page do not share one."""
+    pages = [
+        inline_svg(learning_curve([0, 1, 2], [0.5, 0.6, 0.7], {"fcfs": 0.4}, "mine"), "t", f"f{n}-") for n in (0, 1)
+    ]
+    used = [set(re.findall(r'class="([^"]*)"', page)) for page in pages]
+    ruled = [set(re.findall(r"\.([\w-]+)\{", page)) for page in pages]
+    assert all(len(names) > 3 for names in used) and not used[0] & used[1]
+    assert used == ruled
+    assert max(Counter(re.findall(r' style="([^"]*)"', pages[0])).values()) <= 2
 
 
 def test_a_staircase_is_half_as_long_and_the_same() -> None:

@@ -5,11 +5,13 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from andes_engine.vllm.keep_kv import KeepKv
+from tests.engine.test_policy import make_bundle
 
 ROOT = Path(__file__).parents[2]
 TINY = ("engine=cpu_tiny", "workload=tiny", "workload.duration_s=5", "loads=[1.2]", "seeds=2", "workers=1")
@@ -71,6 +73,17 @@ def test_serving_takes_the_keys_of_its_section(tmp_path: Path) -> None:
     assert (section["log"], section["policy"], section["knobs"]) == ("json", f"{tmp_path}/policy.txt", {})
     connector = json.loads(words[words.index("--kv-transfer-config") + 1])
     assert connector == KeepKv(host_gib=2.0).transfer_config()
+
+
+def test_serving_takes_what_a_policy_was_trained_with(tmp_path: Path) -> None:
+    """Its length source and no other, whatever the scheduler's file says; and what it lacks is told."""
+    for name, lengths, keep_kv in (("learned", "hazard", 2.0), ("plain", "none", 0.0)):
+        bundle = replace(make_bundle(0.1), name=name, lengths=lengths, keep_kv=keep_kv).save(tmp_path / name)
+        done = script("serve", "model=m", f"policy={bundle}", "scheduler=srpt", "dry_run=true")
+        words = shlex.split(done.stdout)
+        section = json.loads(words[words.index("--additional-config") + 1])["andes"]
+        assert section["scheduler"] == "andes" and section.get("lengths", "none") == lengths
+        assert ("Give keep_kv_gib" in done.stderr) == (keep_kv > 0.0)
 
 
 def test_an_emulated_device_needs_no_model() -> None:

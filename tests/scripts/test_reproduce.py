@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts import update_readme
+from tests.scripts.readme_block import updated
 from tests.scripts.stopping import ROOT, stopped
 
 
@@ -57,14 +58,5 @@ def test_the_readme_has_the_claims_of_the_committed_reproduction(
         f"| {claim['what']} | {claim['source']} | {claim['published']} | {claim['ours']} |" in page
         for claim in found["claims"]
     )
-    (tmp_path / "docs" / "reproduction").mkdir(parents=True)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "README.md").write_text(f"kept {update_readme.CLAIMS_BEGIN}stale{update_readme.CLAIMS_END}")
-    (tmp_path / "run" / "results.json").write_text(json.dumps(found))
-    monkeypatch.setattr(update_readme, "ROOT", tmp_path)
-    update_readme.main([str(tmp_path / "run")])
-    assert (
-        "stale" not in (text := (tmp_path / "README.md").read_text())
-        and "kept" in text
-        and found["claims"][0]["ours"] in text
-    )
+    markers = update_readme.CLAIMS_BEGIN, update_readme.CLAIMS_END
+    assert found["claims"][0]["ours"] in updated(tmp_path, monkeypatch, found, markers, "reproduction")

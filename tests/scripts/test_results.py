@@ -11,6 +11,7 @@ import pytest
 
 from scripts import update_readme
 from tests.engine.test_policy import make_bundle
+from tests.scripts.readme_block import updated
 from tests.scripts.stopping import ROOT, stopped
 from tests.scripts.test_cli import script
 
@@ -61,11 +62,5 @@ def test_the_readme_has_the_goals_of_the_committed_results(tmp_path: Path, monke
     assert update_readme.goals_text(found) in (ROOT / "README.md").read_text(encoding="utf-8")
     page = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
     assert all(" | ".join(cells) in page for cells in found["goals"])
-    (tmp_path / "docs" / "results").mkdir(parents=True)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "README.md").write_text(f"kept {update_readme.GOALS_BEGIN}stale{update_readme.GOALS_END}")
-    (tmp_path / "run" / "results.json").write_text(json.dumps(found))
-    monkeypatch.setattr(update_readme, "ROOT", tmp_path)
-    update_readme.main([str(tmp_path / "run")])
-    text = (tmp_path / "README.md").read_text()
-    assert "stale" not in text and "kept" in text and found["goals"][0][1] in text
+    markers = update_readme.GOALS_BEGIN, update_readme.GOALS_END
+    assert found["goals"][0][1] in updated(tmp_path, monkeypatch, found, markers, "results")
