@@ -90,8 +90,7 @@ def fidelity(config: FidelityConfig) -> FidelityResult:
 
     comparisons: list[Comparison] = []
     with ExitStack() as engines:  # all stay until the end: what an engine leaves takes vLLM's process groups with it
-        engine = LiveConfig().keeping_kv(max(entry.keep_kv for entry in contenders))
-        runner = engines.enter_context(LiveRunner(engine, preset("cpu_tiny_llama")))
+        runner = engines.enter_context(LiveRunner(LiveConfig(), preset("cpu_tiny_llama")))
         calibrations = [runner.calibrate()]
         by_seed = _cases(config, runner, contenders)
         for seed, cases in enumerate(tqdm(by_seed, desc="seeds", unit="seed", disable=None)):
@@ -124,6 +123,11 @@ def _contenders(config: FidelityConfig) -> list[Contender]:
     contenders = contenders_from(config.contenders, config.policy)
     for entry in contenders:
         entry.check_deployable()
+        if entry.keep_kv > 0.0:
+            raise ConfigError(
+                f"contender '{entry.name}' keeps the KV caches of preempted requests (keep_kv = {entry.keep_kv:g}); here two "
+                "engines live in one process, and vLLM has one place for a KV connector in it. Leave it out, or set keep_kv to 0"
+            )
     return contenders
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from agents.config import SchedulerSettings
-from agents.fidelity import FidelityConfig, scaled
+from agents.fidelity import FidelityConfig, fidelity, scaled
 from agents.schema import ConfigError
 from andes_engine.report.fidelity import LIVE, Comparison, fidelity_grid, ranking_grid
 from andes_engine.step_time import preset
@@ -28,6 +28,14 @@ def _comparison(scheduler: str, live_qoe: float, other_qoe: float, preemptions: 
     }
     metrics["simulator"]["ttft_p90_s"] = 5.0
     return Comparison(scheduler, 1.2, 0.1, metrics)
+
+
+def test_who_keeps_kv_caches_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """Its two engines cannot both have the KV connector, and a simulator that has one would compare something else."""
+    config = FidelityConfig(0, str(tmp_path / "run"), {"mine": SchedulerSettings("mine", keep_kv=2.0)})
+    with pytest.raises(ConfigError, match=r"contender 'mine' keeps the KV caches .* set keep_kv to 0"):
+        fidelity(config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_differences_are_by_workload_and_against_live() -> None:
