@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """One line for each entry of the outer mapping."""
-    lines = [
-        f"{json.dumps(key)}: {json.dumps(entry, separators=(',', ':'), allow_nan=False)}"
-        for key, entry in plain(content).items()
-    ]
-    return write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> Path:
+    """One line for each entry of the outer mapping or list."""
+    if isinstance(content, Mapping):
+        named = [f"{json.dumps(key)}: {_compact(entry)}" for key, entry in plain(content).items()]
+        return write_text(path, "{\n" + ",\n".join(named) + "\n}\n")
+    return write_text(path, "[\n" + ",\n".join(map(_compact, plain(content))) + "\n]\n")
+
+
+def _compact(entry: Any) -> str:
+    return json.dumps(entry, separators=(",", ":"), allow_nan=False)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agents.document import few_colors
+from agents.json_file import write_json
 from andes_engine.report.grid import Cell, Column, Grid, markdown_lines, spread_cell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -146,11 +148,11 @@ def found_in(run: Path, key: str) -> dict[str, Any] | None:
     return results if key in results else None
 
 
-def update_block(text: str, begin: str, end: str, name: str, content: object) -> None:
+def update_block(text: str, begin: str, end: str, name: str, content: Mapping[str, Any] | list[Any]) -> None:
     """Replace a block of the README, and docs/`name`."""
     readme = ROOT / "README.md"
     readme.write_text(replaced(readme.read_text(encoding="utf-8"), text, begin, end), encoding="utf-8")
-    (ROOT / "docs" / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(ROOT / "docs" / name, content)
 
 
 def main(arguments: list[str]) -> None:
