@@ -51,9 +51,14 @@ def from_mapping(kind: type[Made], given: Mapping[str, Any], where: str = "") ->
     hints = get_type_hints(kind)
     values = {name: _value(hints[name], value, _path(where, name)) for name, value in given.items()}
     try:
-        return kind(**values)
+        made = kind(**values)
     except AndesError as error:
         raise SettingError(where, str(error)) if where else error from None
+    for name in values:
+        if is_dataclass(hints[name]) and not is_dataclass(getattr(made, name)):  # a dataclass may look names up itself
+            path = _path(where, name)
+            raise ConfigError(f"{path} = {given[name]!r} must be a group of settings; choose a file with GROUP@{path}=NAME")
+    return made
 
 
 def _is_required(entry: Field[Any]) -> bool:

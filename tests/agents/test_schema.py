@@ -59,6 +59,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(given: dict, message: s
         ({"inner": {"size": 1}, "bounds": [1.0]}, "bounds = .* must have 2 entries"),
         ({"inner": {"size": 1}, "sizes": 3}, r"sizes = 3 must be a list, such as \[a,b\]"),
         ({"inner": {"size": 1}, "more": [1]}, "more = .* must be a mapping"),
+        ({"inner": "small"}, "inner = 'small' must be a group of settings; choose a file with GROUP@inner=NAME"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused(given: dict, message: str) -> None:
