@@ -19,6 +19,8 @@ from andes_engine.report.svg import svg_text
 LARGEST_SVG_BYTES = 60_000
 """A drawing that takes more is kept as pixels: the repository stays small."""
 
+PIXELS_PER_INCH = 110
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -69,5 +71,5 @@ def _picture(folder: Path, figures: Path, entry: ReportFigure) -> str:
     svg, place = svg_text(entry.figure).encode(), figures / file_stem(entry.title)
     small = len(svg) <= LARGEST_SVG_BYTES
     place = place.with_suffix(".svg" if small else ".png")
-    (folder / place).write_bytes(svg if small else few_colors(png_bytes(entry.figure)))
+    (folder / place).write_bytes(svg if small else few_colors(png_bytes(entry.figure, PIXELS_PER_INCH)))
     return f"![{entry.title}]({place.as_posix()})\n\n{entry.caption}"

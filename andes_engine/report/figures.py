@@ -131,11 +131,11 @@ def save(figure: Figure, stem: str | Path) -> tuple[Path, Path]:
     return svg, png
 
 
-def png_bytes(figure: Figure) -> bytes:
-    """A figure as a PNG file."""
+def png_bytes(figure: Figure, dpi: int = 160) -> bytes:
+    """A figure as a PNG file, at so many pixels per inch."""
     buffer = io.BytesIO()
     with house_style():
-        figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
