@@ -59,9 +59,11 @@ def write_page(
     return path
 
 
-def few_colors(png: bytes, colors: int = 48) -> bytes:
+def few_colors(png: bytes, colors: int = 48, widest_px: int | None = None) -> bytes:
     """A drawing with so many colours, a fifth of the size: those farthest apart stay as they are, and nothing is dithered."""
     whole, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
+    if widest_px is not None:
+        whole.thumbnail((widest_px, whole.height), Image.Resampling.LANCZOS)
     drawn = whole.quantize(colors, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     drawn.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -57,7 +57,9 @@ def from_mapping(kind: type[Made], given: Mapping[str, Any], where: str = "") ->
     for name in values:
         if is_dataclass(hints[name]) and not is_dataclass(getattr(made, name)):  # a dataclass may look names up itself
             path = _path(where, name)
-            raise ConfigError(f"{path} = {given[name]!r} must be a group of settings; choose a file with GROUP@{path}=NAME")
+            raise ConfigError(
+                f"{path} = {given[name]!r} must be a group of settings; choose a file with GROUP@{path}=NAME"
+            )
     return made
 
 

@@ -32,9 +32,7 @@ SERVICE_COLUMNS = (
 )
 BENCH_COLUMNS = (("bench: TTFT p50, ms", "median_ttft_ms"), ("bench: TTFT p99, ms", "p99_ttft_ms"))
 PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.png")
-
-
-PICTURE_COLORS = 20
+PICTURE_COLORS, PICTURE_WIDTH_PX = 20, 900  # a page shows no more pixels than that
 
 
 def results_text(runs: list[Path]) -> str:
@@ -183,7 +181,7 @@ def main(arguments: list[str]) -> None:
 def copy_picture(drawn: Path, to: Path) -> None:
     """Copy a drawing; one of pixels with fewer colours."""
     content = drawn.read_bytes()
-    to.write_bytes(few_colors(content, PICTURE_COLORS) if to.suffix == ".png" else content)
+    to.write_bytes(few_colors(content, PICTURE_COLORS, PICTURE_WIDTH_PX) if to.suffix == ".png" else content)
 
 
 if __name__ == "__main__":
