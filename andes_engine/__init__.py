@@ -3,8 +3,4 @@
 The only package a serving process imports: no gymnasium, no stable-baselines3, no torch of its own, no pickle.
 """
 
-from andes_engine.compile_cache import use_own_compile_cache
-
 __version__ = "0.1.0"
-
-use_own_compile_cache()

@@ -11,33 +11,50 @@ import hashlib
 import os
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
-import numba
 
-_CONSTANTS = ("knobs.py", "counters.py", "engine.py", "plan_memory.py", "schedulers/__init__.py", "native/entry.py")
-"""Modules without compiled code whose values or types are compiled into others."""
+from andes_engine.compiled_function import CompiledFunction
+
+_CONSTANTS = (
+    *("knobs.py", "counters.py", "engine.py", "plan_memory.py", "schedulers/__init__.py"),
+    *("compiled_function.py", "native/entry.py", "native/parts.py"),
+)
+"""Modules without compiled code whose values or types are compiled into others, or that say how code is compiled."""
 
 
-def use_own_compile_cache() -> Path | None:
-    """Point numba's cache at this version's folder; leaves a `NUMBA_CACHE_DIR` set by the user alone."""
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        return None
+def use_own_compile_cache() -> None:
+    """Point numba's cache at this version's folder."""
+    import numba  # not where nothing is compiled
+
+    numba.config.CACHE_DIR = str(cache_folder())
+
+
+@cache
+def cache_folder() -> Path:
+    """Where compiled code is kept: this version's folder, or `NUMBA_CACHE_DIR` where the user has set it."""
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(chosen)
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "andes-rl" / f"numba-{numba.__version__}-{_source_hash()}"
-    numba.config.CACHE_DIR = str(folder)
-    return folder
+    return base / "andes-rl" / f"numba-{numba_version()}-{_source_hash()}"
+
+
+@cache
+def numba_version() -> str:
+    """Version of numba, without importing it."""
+    return version("numba")
 
 
 @cache
 def object_folder() -> Path:
     """Where `andes_engine.native` keeps object code for this kind of processor; beside numba's own cache."""
-    processor = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()} llvmlite {llvmlite.__version__}"
-    digest = hashlib.sha256(processor.encode()).hexdigest()[:12]
-    return Path(numba.config.CACHE_DIR) / f"native-{_source_hash()}-{digest}"
+    made_for = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    made_by = f"llvmlite {llvmlite.__version__} numba {numba_version()}"
+    digest = hashlib.sha256(" ".join((*made_for, made_by)).encode()).hexdigest()[:12]
+    return cache_folder() / f"native-{_source_hash()}-{digest}"
 
 
 @cache
@@ -57,30 +74,30 @@ _keep = True
 def keep_nothing() -> None:
     """Compile anew in this process, reading no cache: numba keeps its cache as pickles, and a server loads none.
 
-    Only functions defined after this call; call it before importing what they are in.
+    What has been called before is not changed; native functions are kept as object code and loaded all the same.
     """
     global _keep
     _keep = False
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def _kept() -> bool:
+    return _keep
+
+
+def compiled(function: Callable[..., object]) -> CompiledFunction:
     """Compile a function with numba: no Python objects inside, the lock released, kept on disk unless `keep_nothing`.
 
     It works on arrays it is given and makes none: without allocations numba need not count references, which in a loop over
     requests costs more than the work itself (`_nrt`, numba 0.65, `core/options.py`). Views are fine.
     """
-    return numba.njit(cache=_keep, nogil=True, _nrt=False)(function)
+    return CompiledFunction(function, False, False, _kept)
 
 
-def compiled_into_caller(function: Callable[..., Any]) -> Any:
-    """Like `compiled`, but compiled as a part of each caller instead of by itself.
-
-    For large functions with one caller: LLVM works through everything a function calls again for each level of calls, so a tall
-    tower of them takes minutes to compile.
-    """
-    return numba.njit(cache=_keep, nogil=True, _nrt=False, inline="always")(function)
+def compiled_into_caller(function: Callable[..., object]) -> CompiledFunction:
+    """Like `compiled`, but compiled as a part of each caller instead of by itself: for large functions with one caller."""
+    return CompiledFunction(function, False, True, _kept)
 
 
-def compiled_allocating(function: Callable[..., Any]) -> Any:
+def compiled_allocating(function: Callable[..., object]) -> CompiledFunction:
     """The same for a function that makes arrays, or calls one that hands back arrays."""
-    return numba.njit(cache=_keep, nogil=True, _nrt=True)(function)  # named, or it would be inherited from the caller
+    return CompiledFunction(function, True, False, _kept)  # told, or it would be inherited from the caller

@@ -9,6 +9,7 @@ from andes_engine.counters import COUNTER_COUNT
 from andes_engine.decision import decide
 from andes_engine.engine import EngineView
 from andes_engine.lengths import hazard_state, observe_censored, observe_finish
+from andes_engine.lengths.hazard import refresh_state
 from andes_engine.native import NativeFunction, native
 from andes_engine.observation import OBSERVATION_SIZE, observe
 from andes_engine.plan_memory import empty_memory
@@ -67,5 +68,5 @@ def _observed() -> tuple[object, ...]:
 observe_live = NativeFunction(observe, _observed)
 """`observation.observe` for a live engine."""
 
-LIVE_FUNCTIONS = (decide, observe_live, take_tokens, learn_length, lift_user)
+LIVE_FUNCTIONS = (decide, observe_live, take_tokens, learn_length, lift_user, refresh_state)
 """All compiled code of a serving process."""

@@ -37,7 +37,7 @@ def headline_qoe(delivery_s: ArrayLike, ttft_s: float, latency_s: float) -> floa
         InvalidTimelineError: If there is no token, or a time is negative, NaN or out of order.
     """
     lag = reader_lag(delivery_s, ttft_s, latency_s)
-    return float(qoe_from_lag(len(lag), float(lag.sum()), latency_s))
+    return float(qoe_from_lag.py_func(len(lag), float(lag.sum()), latency_s))
 
 
 def qoe_area(delivery_s: ArrayLike, ttft_s: float, latency_s: float) -> float:

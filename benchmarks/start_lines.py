@@ -32,9 +32,9 @@ import andes_engine
 for module in pkgutil.walk_packages(andes_engine.__path__, "andes_engine."):
     if ".vllm" not in module.name:
         importlib.import_module(module.name)
-from numba.core.dispatcher import Dispatcher
+from andes_engine.compiled_function import CompiledFunction
 found = {id(value): value for name, module in list(sys.modules.items()) if name.startswith("andes_engine")
-         for value in vars(module).values() if isinstance(value, Dispatcher)}
+         for value in vars(module).values() if isinstance(value, CompiledFunction)}
 print(json.dumps({"functions": len(found), "compiled": sum(len(value.signatures) for value in found.values())}))
 """
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from andes_engine.compile_cache import compiled, compiled_allocating
 from andes_engine.errors import AndesError
+from andes_engine.native import NativeFunction
 
 FloatArray = NDArray[np.float64]
 
@@ -73,7 +74,7 @@ def hazard_state(
     state = np.zeros(STATE_SIZE)
     state[_DECAY] = 0.5 ** (1.0 / half_life_requests)
     state[_PRIOR_MEAN] = prior_mean_tokens
-    _refresh(state)
+    refresh_state(state)
     return state
 
 
@@ -162,6 +163,10 @@ def _refresh(state: FloatArray) -> None:
             hazard, width = _shrunk(state, own + bin_, common[bin_], _BACKOFF_WEIGHT * reach[bin_]), _width(bin_)
             state[to + 2 * bin_], state[to + 2 * bin_ + 1] = hazard, remaining
             remaining = hazard * (width + 1) / 2.0 + (1.0 - hazard) * (width + remaining)
+
+
+refresh_state = NativeFunction(_refresh, lambda: (np.zeros(STATE_SIZE),))
+"""`_refresh` for a caller in Python."""
 
 
 @compiled

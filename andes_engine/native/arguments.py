@@ -62,6 +62,11 @@ class Arguments:
         """The present value of an argument."""
         return self._kept[index]
 
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The present values of all arguments."""
+        return tuple(self._kept)
+
     def put_all(self, values: tuple[Any, ...]) -> None:
         """Replace all arguments that are other objects than before; errors as in `put`."""
         if len(values) != len(self._slots):

@@ -13,10 +13,12 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
+from andes_engine.compile_cache import compiled
+from andes_engine.compiled_function import CompiledFunction
+from andes_engine.native import parts  # noqa: F401 - where numba keeps what it compiles
 from andes_engine.native.objects import ObjectCode
 
 _WORD = ir.IntType(64)
@@ -27,7 +29,7 @@ def compile_entry(function: Callable[..., None], example: tuple[Any, ...]) -> Ob
 
     It answers 1, or 0 after an exception.
     """
-    callee = function if isinstance(function, Dispatcher) else numba.njit(nogil=True, _nrt=False)(function)
+    callee = function if isinstance(function, CompiledFunction) else compiled(function)
     kinds = types.Tuple(tuple(map(numba.typeof, example)))
 
     @intrinsic
@@ -41,11 +43,11 @@ def compile_entry(function: Callable[..., None], example: tuple[Any, ...]) -> Ob
         callee(*read(words))
         return 1
 
-    compiled = numba.cfunc(types.int64(types.CPointer(types.int64)), _nrt=False)(entry)
-    library = compiled._library
+    entry_point = numba.cfunc(types.int64(types.CPointer(types.int64)), _nrt=False)(entry)
+    library = entry_point._library
     symbols = [*library._final_module.functions, *library._final_module.global_variables]
     needs = {symbol.name for symbol in symbols if symbol.is_declaration and not symbol.name.startswith("llvm.")}
-    return ObjectCode(compiled.native_name, tuple(sorted(needs)), library._get_compiled_object())
+    return ObjectCode(entry_point.native_name, tuple(sorted(needs)), library._get_compiled_object())
 
 
 def _read(context: Any, builder: Any, words: Any, kind: Any, at: int) -> tuple[Any, int]:

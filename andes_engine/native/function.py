@@ -42,6 +42,10 @@ class NativeFunction:
         self._example = example
 
     @cached_property
+    def _examples(self) -> tuple[Any, ...]:
+        return self._example()
+
+    @cached_property
     def address(self) -> int:
         """Where the entry point is, after loading it or compiling it; the first call in a process takes a while."""
         path = object_folder() / f"{self.python.__module__}.{self.__name__}.o"
@@ -54,7 +58,7 @@ class NativeFunction:
     def _compile(self) -> objects.ObjectCode:
         from andes_engine.native.entry import compile_entry  # half a second of imports, for once in a while
 
-        return compile_entry(self.python, self._example())
+        return compile_entry(self.python, self._examples)
 
     @cached_property
     def _entry(self) -> Callable[[int], int]:
@@ -62,7 +66,7 @@ class NativeFunction:
 
     def call_words(self) -> NDArray[np.int64]:
         """What compiled code calls this function with, see `entry.call`: its address, and room for its arguments."""
-        words = np.zeros(1 + Arguments(self._example()).size, dtype=np.int64)
+        words = np.zeros(1 + Arguments(self._examples).size, dtype=np.int64)
         words[0] = self.address
         return words
 
@@ -72,7 +76,7 @@ class NativeFunction:
         Raises:
             ArgumentError: If they are not of the types the function is compiled for.
         """
-        arguments = Arguments(self._example())
+        arguments = Arguments(self._examples)
         arguments.put_all(values)
         return arguments
 

@@ -11,15 +11,15 @@ import logging
 import os
 import stat
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
-import numba
-from numba.core.registry import cpu_target
-from numba.core.runtime import rtsys
 
+from andes_engine.compile_cache import numba_version
 from andes_engine.errors import AndesError
+from andes_engine.native.helpers import name_helpers
 
 logger = logging.getLogger(__name__)
 
@@ -40,19 +40,26 @@ class ObjectCode(NamedTuple):
         return " ".join((self.entry, *self.needs))
 
 
+@cache
+def _prepare() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    name_helpers()
+
+
 def load(found: ObjectCode) -> int:
     """Put object code into memory; returns the address of the entry point.
 
     Raises:
         AndesError: If this process lacks a symbol of it; the code would jump to address 0.
     """
-    rtsys.initialize(cpu_target.target_context)  # makes numba's helpers (memory, errors) findable by name
-    missing = [symbol for symbol in found.needs if llvm.address_of_symbol(symbol) is None]
-    if missing:
-        raise AndesError(f"compiled code needs {', '.join(missing)}, which numba {numba.__version__} does not offer")
+    _prepare()
     engine = llvm.create_mcjit_compiler(
         llvm.parse_assembly(""), llvm.Target.from_default_triple().create_target_machine(jit=True)
-    )
+    )  # which also makes what is loaded into this process findable
+    missing = [symbol for symbol in found.needs if llvm.address_of_symbol(symbol) is None]
+    if missing:
+        raise AndesError(f"compiled code needs {', '.join(missing)}, which numba {numba_version()} does not offer")
     engine.add_object_file(llvm.ObjectFileRef.from_data(found.code))
     engine.finalize_object()
     _engines.append(engine)

@@ -65,18 +65,16 @@ def pool_of(pools: BlockPool, index: int) -> BlockPool:
     )
 
 
-@compiled
 def reset_pool(pool: BlockPool, kv_blocks: int, max_num_seqs: int) -> None:
     """All blocks free, none findable, all slots free."""
     pool.users[:] = 0
     pool.key[:] = NO_KEY
     pool.buckets[:] = 0
-    for block in range(kv_blocks + 1):
-        pool.after[block] = (block + 1) % (kv_blocks + 1)
-        pool.before[block] = (block - 1) % (kv_blocks + 1)
+    blocks = np.arange(kv_blocks + 1)
+    pool.after[: kv_blocks + 1] = (blocks + 1) % (kv_blocks + 1)
+    pool.before[: kv_blocks + 1] = (blocks - 1) % (kv_blocks + 1)
     pool.slots[0] = max_num_seqs
-    for slot in range(max_num_seqs):
-        pool.slots[1 + slot] = max_num_seqs - 1 - slot
+    pool.slots[1 : 1 + max_num_seqs] = np.arange(max_num_seqs)[::-1]
 
 
 @compiled

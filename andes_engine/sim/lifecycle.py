@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from andes_engine import counters as ct
 from andes_engine.compile_cache import compiled
 from andes_engine.lengths import HAZARD, observe_censored, observe_finish
+from andes_engine.native import native
 from andes_engine.plan_memory import NEXT_ABORT_S
 from andes_engine.schedulers import VTC
 from andes_engine.schedulers.vtc import charge, lift
 from andes_engine.sim import state as st
 from andes_engine.sim.kv_cache import keep_on_host, leave_host, release
-from andes_engine.sim.state import Engines
+from andes_engine.sim.state import Engines, example_engine
 
 
 @compiled
@@ -29,6 +31,12 @@ def ready(engine: Engines, until_s: float) -> bool:
             return False
         engine.now_s[0] = min(until_s, engine.table.arrival_s[registers[st.R_NEXT_ARRIVAL]])
     return False
+
+
+@native(lambda: (*example_engine(), 0.0, np.zeros(1, dtype=np.int64)))
+def note_ready(engine: Engines, until_s: float, answer: NDArray[np.int64]) -> None:
+    """`ready` for a caller in Python: writes 1 or 0."""
+    answer[0] = 1 if ready(engine, until_s) else 0
 
 
 @compiled

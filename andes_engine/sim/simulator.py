@@ -32,6 +32,9 @@ DRAIN = np.inf
 
 _PARTS_PER_THREAD = 4
 
+_FIRST, _END, _OUT = 1, 2, 5
+"""Places of the arguments of `observe_all`, and the first two of `potentials_of`."""
+
 
 class Simulator:
     """Many simulated vLLM V1 engines side by side, each with its own workload, scheduler and knobs.
@@ -57,13 +60,23 @@ class Simulator:
         self.configs = list(engines)
         self.engines: Engines = allocate(self.configs, max_requests, token_log, users)
         self._every_step = every_step
-        self._decide = decide.call_words()
         self._parts = _parts(len(self.configs), threads)
         self._pool = ThreadPoolExecutor(threads) if len(self._parts) > 1 else None
+        self._until_s = np.zeros(len(self.configs))
+        self._potentials = np.zeros(len(self.configs))
         self._own: dict[int, StepLoop] = {}
         self._workloads: list[Workload | None] = [None] * len(self.configs)
         self._observed_counters = np.zeros_like(self.engines.counters)
         self._observed_s = np.zeros(len(self.configs))
+        self._take_arguments()
+
+    def _take_arguments(self) -> None:
+        """What native functions are called with: the arrays of the engines, for as long as they stay."""
+        settings = self._until_s, int(self._every_step), decide.call_words()
+        self._advance = [advance_all.arguments(self.engines, *part, *settings) for part in self._parts]
+        seen = self._observed_counters, self._observed_s, np.zeros((len(self), OBSERVATION_SIZE), dtype=np.float32)
+        self._observe = observe_all.arguments(self.engines, 0, len(self), *seen)
+        self._add_up = potentials_of.arguments(self.engines, 0, len(self), self._potentials)
 
     def __len__(self) -> int:
         return len(self.configs)
@@ -128,7 +141,7 @@ class Simulator:
         mine.knobs[:] = knobs.vector
         self._own.pop(index, None)
         if mine.limits[st.L_SCHEDULER] == OWN:
-            self._own[index] = StepLoop(self._slice(slice(index, index + 1)), scheduler)
+            self._own[index] = StepLoop(part_of(self.engines, slice(index, index + 1)), scheduler)
         self._observed_counters[index], self._observed_s[index] = 0, 0.0
         self._workloads[index] = workload
 
@@ -138,6 +151,7 @@ class Simulator:
             wider = np.zeros((len(self), need), dtype=np.int64)
             wider[:, : self.engines.hash_ids.shape[1]] = self.engines.hash_ids
             self.engines = self.engines._replace(hash_ids=wider)
+            self._take_arguments()
 
     def of(self, index: int) -> Engines:
         """Arrays of one engine (views, not copies)."""
@@ -156,36 +170,34 @@ class Simulator:
 
     def advance(self, until_s: FloatArray | float) -> None:
         """Run all engines until `until_s` (scalar or one per engine), or until drained."""
-        until = np.broadcast_to(np.asarray(until_s, dtype=np.float64), (len(self),)).copy()
+        self._until_s[:] = until_s
         for index, loop in self._own.items():
-            loop.advance(until[index])
-            until[index] = -np.inf
+            loop.advance(self._until_s[index])
+            self._until_s[index] = -np.inf
         if self._pool is None:
-            advance_all(self.engines, until, self._every_step, self._decide)
+            advance_all.run(self._advance[0])
             return
-        runs = [
-            self._pool.submit(advance_all, self._slice(part), until[part], self._every_step, self._decide)
-            for part in self._parts
-        ]
+        runs = [self._pool.submit(advance_all.run, arguments) for arguments in self._advance]
         for run in runs:
             run.result()
 
     def observations(self) -> NDArray[np.float32]:
         """What a policy sees of every engine now. Shape (engines, OBSERVATION_SIZE), a fresh array."""
         out = np.zeros((len(self), OBSERVATION_SIZE), dtype=np.float32)
-        observe_all(self.engines, self._observed_counters, self._observed_s, out)
+        self._observe_some(0, len(self), out)
         return out
+
+    def _observe_some(self, first: int, end: int, out: NDArray[np.float32]) -> None:
+        for place, value in ((_FIRST, first), (_END, end), (_OUT, out)):
+            self._observe.put(place, value)
+        observe_all.run(self._observe)
 
     def observe_again(self, indices: NDArray[np.int64], observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """The observations with those of just reset engines taken anew; the others keep their last observation."""
         fresh = observations.copy()
         for index in indices:
-            one = slice(index, index + 1)
-            observe_all(self._slice(one), self._observed_counters[one], self._observed_s[one], fresh[one])
+            self._observe_some(int(index), int(index) + 1, fresh)
         return fresh
-
-    def _slice(self, part: slice) -> Engines:
-        return part_of(self.engines, part)
 
     def requests(self) -> NDArray[np.int64]:
         """Requests in each engine's workload. Shape (engines,)."""
@@ -193,7 +205,13 @@ class Simulator:
 
     def potentials(self) -> FloatArray:
         """`potential` of every engine. Shape (engines,)."""
-        return potentials_of(self.engines)
+        self._add_up_some(0, len(self))
+        return self._potentials.copy()
+
+    def _add_up_some(self, first: int, end: int) -> None:
+        self._add_up.put(_FIRST, first)
+        self._add_up.put(_END, end)
+        potentials_of.run(self._add_up)
 
     def drained(self, index: int) -> bool:
         """Whether every request of the workload has finished."""
@@ -201,7 +219,8 @@ class Simulator:
 
     def potential(self, index: int) -> float:
         """Sum over the workload of each request's best-case QoE now (see `request.best_case_qoe`)."""
-        return float(potentials_of(self._slice(slice(index, index + 1)))[0])
+        self._add_up_some(index, index + 1)
+        return float(self._potentials[index])
 
     def record(self, index: int, label: str) -> RunRecord:
         """Outcome of one engine so far."""
@@ -232,7 +251,9 @@ class Simulator:
 
     @staticmethod
     def _qoe(mine: Engines, n: int) -> dict[str, FloatArray]:
-        qoe = best_case_qoe_of(mine)[:n]
+        values = np.zeros(len(mine.waiting))
+        best_case_qoe_of(mine, values)
+        qoe = values[:n]
         return {"qoe": qoe, "qoe_lower": np.where(np.isfinite(mine.finish_s[:n]), qoe, 0.0)}
 
     @staticmethod
@@ -243,11 +264,11 @@ class Simulator:
         return tuple(mine.token_s[start : start + count].copy() for start, count in zip(starts, counts, strict=True))
 
 
-def _parts(engines: int, threads: int) -> list[slice]:
+def _parts(engines: int, threads: int) -> list[tuple[int, int]]:
     """Neighbours that one thread runs one after the other: a few parts per thread, as some have more to do than others."""
     count = min(engines, threads * _PARTS_PER_THREAD) if threads > 1 else 1
     bounds = np.linspace(0, engines, count + 1).astype(int)
-    return [slice(int(low), int(high)) for low, high in pairwise(bounds)]
+    return [(int(low), int(high)) for low, high in pairwise(bounds)]
 
 
 def simulate(

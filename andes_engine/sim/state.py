@@ -14,6 +14,7 @@ from andes_engine.knobs import KNOB_COUNT
 from andes_engine.plan_memory import PlanMemory, empty_memory
 from andes_engine.request import Requests, empty_requests
 from andes_engine.sim.block_pool import BlockPool, empty_pool, pool_of
+from andes_engine.step_time import StepTime
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -86,6 +87,16 @@ def allocate(engines: list[EngineConfig], max_requests: int, token_log: int = 0,
         token_s=np.zeros((count, token_log)),
         token_offset=np.zeros((count, max_requests if token_log else 0), dtype=np.int64),
     )
+
+
+def example_engines() -> tuple[Engines]:
+    """Engines of the types that native functions take."""
+    return (allocate([EngineConfig("example", StepTime("example", (0.0,) * 3, (0.0,) * 5), kv_blocks=2)], 1),)
+
+
+def example_engine() -> tuple[Engines]:
+    """The same without the leading axis."""
+    return (part_of(*example_engines(), 0),)
 
 
 def limits_of(engine: EngineConfig) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from andes_engine.decision_buffers import (
     Decision,
     empty_decision,
 )
-from andes_engine.native.entry import call
+from andes_engine.native import call, native
 from andes_engine.request import context_tokens, deliver
 from andes_engine.schedulers import SARATHI, VTC
 from andes_engine.sim import decoders as dc
@@ -35,7 +35,7 @@ from andes_engine.sim.fast_forward import fast_forward
 from andes_engine.sim.kv_cache import grow, needed_blocks, note_cached, start
 from andes_engine.sim.lifecycle import finish, note_token, preempt, ready, somebody_leaves
 from andes_engine.sim.load import CONTEXT, DECODES, LOAD_SIZE, PREFILL, load_seconds, note_load
-from andes_engine.sim.state import Engines, one, view_of
+from andes_engine.sim.state import Engines, example_engines, one, view_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -44,19 +44,20 @@ _MOST_LATE = 4096
 """Iterations after which decoders are accounted for, at the latest."""
 
 
+@native(lambda: (*example_engines(), 0, 0, np.zeros(1), 0, np.zeros(1, dtype=np.int64)))
 @compiled_allocating
-def advance_all(engines: Engines, until_s: FloatArray, every_step: bool, decide: IntArray) -> None:
-    """Run every engine until its time in `until_s` (shape (engines,)), or until it has drained.
+def advance_all(engines: Engines, first: int, end: int, until_s: FloatArray, every_step: int, decide: IntArray) -> None:
+    """Run engines from `first` to before `end`, each until its time in `until_s` (shape (engines,)), or until it has drained.
 
-    With `every_step` every iteration is stepped through and every request accounted for in it: the same outcome, slower, for
+    With `every_step` 1 every iteration is stepped through and every request accounted for in it: the same outcome, slower, for
     tests and benchmarks. `decide` is ``decision.decide.call_words()``; only read, so threads may share it.
     """
     words = decide.copy()
     plan = empty_decision(engines.running.shape[1], engines.waiting.shape[1])
     scheduled = np.zeros(engines.running.shape[1], dtype=np.int64)
     load = np.zeros(LOAD_SIZE, dtype=np.int64)
-    decoders = no_decoders(engines.running.shape[1], 0 if every_step else _MOST_LATE)
-    for index in range(engines.now_s.shape[0]):
+    decoders = no_decoders(engines.running.shape[1], 0 if every_step != 0 else _MOST_LATE)
+    for index in range(first, end):
         _advance(one(engines, index), until_s[index], plan, scheduled, load, decoders, words)
 
 

@@ -7,9 +7,12 @@ import numpy as np
 from andes_engine.decision import decide
 from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.sim import state as st
-from andes_engine.sim.lifecycle import ready
+from andes_engine.sim.lifecycle import note_ready
 from andes_engine.sim.state import Engines, part_of
 from andes_engine.sim.step import advance_all
+
+_UNTIL = 1
+"""Place of `until_s` among the arguments of `note_ready`."""
 
 
 class StepLoop:
@@ -24,11 +27,12 @@ class StepLoop:
     """
 
     def __init__(self, engines: Engines, score: str | None) -> None:
-        self._engines = engines
         self._engine = part_of(engines, 0)
         self._name = score or ""
         self._score = load_score(score) if score else None
-        self._decide = decide.call_words()
+        self._until_s, self._answer = np.zeros(1), np.zeros(1, dtype=np.int64)
+        self._advance = advance_all.arguments(engines, 0, 1, self._until_s, 1, decide.call_words())
+        self._ready = note_ready.arguments(self._engine, 0.0, self._answer)
 
     def advance(self, until_s: float) -> None:
         """Run until `until_s` or until drained; a failing function stops the run with its reason."""
@@ -37,7 +41,9 @@ class StepLoop:
 
     def ready(self, until_s: float) -> bool:
         """Let time pass up to the next iteration; whether it begins before `until_s`."""
-        return bool(ready(self._engine, until_s))
+        self._ready.put(_UNTIL, float(until_s))
+        note_ready.run(self._ready)
+        return bool(self._answer[0])
 
     def step(self) -> None:
         """Run the iteration that begins now."""
@@ -46,4 +52,5 @@ class StepLoop:
         if self._score is not None:
             live = engine.running[: registers[st.R_RUNNING]], engine.waiting[: registers[st.R_WAITING]]
             score_live(self._score, self._name, engine.table, np.concatenate(live), now_s)
-        advance_all(self._engines, np.array([np.nextafter(now_s, np.inf)]), True, self._decide)
+        self._until_s[0] = np.nextafter(now_s, np.inf)
+        advance_all.run(self._advance)

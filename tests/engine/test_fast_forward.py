@@ -54,7 +54,9 @@ def watched(engine, plan, scheduled, load, decoders, words):
         for row in engine.running[decoders.head[COUNT] : engine.registers[st_.R_RUNNING]]:
             chunks += bool(engine.table.computed_tokens[row] < engine.table.prompt_tokens[row])
 
-type(decide).call_words = lambda self: np.zeros(1, dtype=np.int64)  # nothing compiled can be called from here
+# nothing compiled can be called from here
+type(decide).call_words = lambda self: np.zeros(1, dtype=np.int64)
+type(decide).run = lambda self, arguments: self.python(*arguments.values)
 module._step, module.decide_for = watched, decided
 for seed in (20, 26, 44, 48):  # where memory runs out for a chunk of a prompt
     any_case(seed, "fcfs", requests=30).started().advance(np.inf)
