@@ -81,6 +81,14 @@ def compiled_into_caller(function: Callable[..., Any]) -> Any:
     return numba.njit(cache=_keep, nogil=True, _nrt=False, inline="always")(function)
 
 
+def compiled_for_many(function: Callable[..., Any]) -> Any:
+    """Like `compiled`, for loops over arrays that the processor can go through several elements at a time.
+
+    Dividing by zero gives inf or NaN there instead of an error: the check after each division would keep LLVM from it.
+    """
+    return numba.njit(cache=_keep, nogil=True, _nrt=False, error_model="numpy")(function)
+
+
 def compiled_allocating(function: Callable[..., Any]) -> Any:
     """The same for a function that makes arrays, or calls one that hands back arrays."""
     return numba.njit(cache=_keep, nogil=True, _nrt=True)(function)  # named, or it would be inherited from the caller
