@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.batch_choice import Survey, batch_limit
+from andes_engine.batch_choice import batch_limit
 from andes_engine.compile_cache import compiled, compiled_into_caller
-from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision, missing_tokens, resume_tokens
+from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision, resume_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests
 from andes_engine.schedulers.andes import delay_cost
 from andes_engine.step_time import prefill_seconds, step_seconds
+from andes_engine.survey import Survey, standing_at
 
 FloatArray = NDArray[np.float64]
 
@@ -51,10 +52,8 @@ def admit_newcomers(
     head, rows, running = plan.head, plan.rows, survey.running
     plan.victim[: survey.live] = False
     slots = batch_limit(view, knobs) - running
-    free = free_for_newcomers(table, survey, view, knobs, plan)
-    owed_tokens, owed_copy_s, newcomers = 0, 0.0, 0
-    for position in range(running):
-        owed_tokens += missing_tokens(table, rows[position]) - 1
+    free = free_for_newcomers(survey, view, knobs)
+    owed_tokens, owed_copy_s, newcomers = survey.owed_tokens, 0.0, 0
     for position in range(running, survey.live):
         newcomers += plan.chosen[position]
     for place in range(survey.live):
@@ -85,12 +84,9 @@ def admit_newcomers(
 
 
 @compiled
-def free_for_newcomers(table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, plan: Decision) -> int:
+def free_for_newcomers(survey: Survey, view: EngineView, knobs: FloatArray) -> int:
     """Free blocks less the reserve and less what running requests are about to grow into."""
-    free = view.free_blocks - int(knobs[kn.KV_RESERVE] * view.kv_blocks)
-    for position in range(survey.running):
-        free -= max(plan.weight_blocks[position] - table.held_blocks[plan.rows[position]], 0)
-    return free
+    return view.free_blocks - int(knobs[kn.KV_RESERVE] * view.kv_blocks) - survey.growth_blocks
 
 
 @compiled
@@ -117,7 +113,7 @@ def _make_room(
     plan: Decision,
 ) -> Room:
     """Preempt the fewest lowest-priority requests outside the packed batch, if the newcomer is worth it."""
-    head = plan.head
+    head, outsiders = plan.head, plan.scratch[0]
     budget = int(round(knobs[kn.PREEMPTION_BUDGET])) - head[N_PREEMPT]
     cap = int(round(knobs[kn.PREEMPTION_CAP]))
     freed, victims, victims_gain, recompute, copy_s = 0, 0, 0.0, 0, 0.0
@@ -131,7 +127,7 @@ def _make_room(
         outside = position < survey.running and not plan.chosen[position] and not plan.victim[position]
         if not outside or table.preemptions[row] >= cap:
             continue
-        plan.preempt[start + victims] = row
+        plan.preempt[start + victims], outsiders[victims] = row, position
         plan.victim[position] = True
         victims += 1
         freed += max(plan.weight_blocks[position], table.held_blocks[row])
@@ -149,10 +145,8 @@ def _make_room(
     ):
         head[N_PREEMPT] += victims
         return Room(freed, victims, recompute, copy_s)
-    for position in range(survey.running):
-        for index in range(start, start + victims):
-            if plan.preempt[index] == plan.rows[position]:
-                plan.victim[position] = False
+    for index in range(victims):
+        plan.victim[outsiders[index]] = False
     return Room(0, 0, 0, 0.0)
 
 
@@ -197,13 +191,12 @@ def _worth_the_stall(
     tokens = shortage.owed_tokens + recompute_tokens + resume_tokens(table, plan.rows[newcomer], view, step_time)
     stall_s = prefill_seconds(step_time, tokens, chunk) + shortage.owed_copy_s + copy_s
     bearable = plan.gain[newcomer] / price
-    loss = _stall_loss(table, survey, newcomer, owed_s, stall_s, bearable, view, knobs, step_time, plan)
+    loss = _stall_loss(survey, newcomer, owed_s, stall_s, bearable, view, knobs, step_time, plan)
     return loss < bearable
 
 
 @compiled
 def _stall_loss(
-    table: Requests,
     survey: Survey,
     newcomer: int,
     owed_s: float,
@@ -224,10 +217,10 @@ def _stall_loss(
             break
         if plan.victim[position] or position == newcomer:
             continue
-        row, price = plan.rows[position], 1.0
+        stands, price = standing_at(plan, position), 1.0
         if position >= survey.running:
             start_s, price = view.now_s + plan.resume_s[position], waiting_price
-        late = delay_cost(table, row, start_s, stall_s, token_latency_s, horizon_s, sunk)
+        late = delay_cost(stands, start_s, stall_s, token_latency_s, horizon_s, sunk)
         if late > 0.0:
-            loss += price * (late - delay_cost(table, row, start_s, owed_s, token_latency_s, horizon_s, sunk))
+            loss += price * (late - delay_cost(stands, start_s, owed_s, token_latency_s, horizon_s, sunk))
     return loss

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.admission import free_for_newcomers, open_one
-from andes_engine.batch_choice import Survey, batch_limit
+from andes_engine.batch_choice import batch_limit, rank_live
 from andes_engine.compile_cache import compiled_into_caller
 from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision
 from andes_engine.engine import EngineView
 from andes_engine.plan_memory import PlanMemory
-from andes_engine.ranking import rank_by_priority
 from andes_engine.request import Requests
 from andes_engine.schedulers.score_view import ScoreView
 from andes_engine.schedulers.scoring import may_preempt, score_of
 from andes_engine.step_time import prefill_seconds, step_seconds
+from andes_engine.survey import Survey
 
 FloatArray = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def plan_by_score(
     look = ScoreView(view.now_s, latency_s, per_token_s, memory.user_service)
     for position in range(n):
         plan.priority[position] = score_of(scheduler, table, plan.rows[position], position < running, look)
-    rank_by_priority(table, plan.rows[:n], plan.priority[:n], memory.ranking, memory.places, plan.by_priority[:n])
+    rank_live(survey, memory, plan)
     _choose(survey, view, knobs, may_preempt(scheduler), plan)
     _admit_chosen(table, survey, view, knobs, may_preempt(scheduler), plan)
     open_one(survey, plan)
@@ -88,7 +88,7 @@ def _admit_chosen(
     head, running = plan.head, survey.running
     slots = batch_limit(view, knobs) - running
     budget, cap = int(round(knobs[kn.PREEMPTION_BUDGET])), int(round(knobs[kn.PREEMPTION_CAP]))
-    free = free_for_newcomers(table, survey, view, knobs, plan)
+    free = free_for_newcomers(survey, view, knobs)
     worst = survey.live - 1 if preemptive else -1
     for place in range(survey.live):
         position = plan.by_priority[place]

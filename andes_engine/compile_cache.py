@@ -98,6 +98,14 @@ def compiled_into_caller(function: Callable[..., object]) -> CompiledFunction:
     return CompiledFunction(function, False, True, _kept)
 
 
+def compiled_for_many(function: Callable[..., object]) -> CompiledFunction:
+    """Like `compiled`, for loops over arrays that the processor can go through several elements at a time.
+
+    Dividing by zero gives inf or NaN there instead of an error: the check after each division would keep LLVM from it.
+    """
+    return CompiledFunction(function, False, False, _kept, error_model="numpy")
+
+
 def compiled_allocating(function: Callable[..., object]) -> CompiledFunction:
     """The same for a function that makes arrays, or calls one that hands back arrays."""
     return CompiledFunction(function, True, False, _kept)  # told, or it would be inherited from the caller

@@ -18,16 +18,22 @@ class CompiledFunction:
         allocates: Whether it makes arrays, or calls a function that hands back arrays.
         into_caller: Whether it is compiled as a part of each caller.
         kept: Whether what is compiled for calls from Python is kept on disk; asked when it is compiled.
+        error_model: What dividing by zero does, as in Python or as in NumPy.
     """
 
     def __init__(
-        self, function: Callable[..., Any], allocates: bool, into_caller: bool, kept: Callable[[], bool]
+        self,
+        function: Callable[..., Any],
+        allocates: bool,
+        into_caller: bool,
+        kept: Callable[[], bool],
+        error_model: str = "python",
     ) -> None:
         update_wrapper(self, function)
         self.py_func = function
         """The function as it was written."""
         self.targetoptions = {"inline": "always"} if into_caller else {}
-        self._options = {"nogil": True, "_nrt": allocates, **self.targetoptions}
+        self._options = {"nogil": True, "_nrt": allocates, "error_model": error_model, **self.targetoptions}
         self._kept = kept
 
     def __call__(self, *values: Any) -> Any:

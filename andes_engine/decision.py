@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.admission import admit_newcomers
-from andes_engine.batch_choice import Survey, batch_limit, choose_batch
+from andes_engine.batch_choice import batch_limit, choose_batch
 from andes_engine.by_score import plan_by_score
 from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import (
@@ -26,19 +26,19 @@ from andes_engine.decision_buffers import (
     RESERVE_BLOCKS,
     TOKEN_BUDGET,
     Decision,
-    blocks_wanted,
     empty_decision,
     missing_tokens,
 )
 from andes_engine.engine import EngineView
 from andes_engine.native import native
 from andes_engine.pausing import pause_those_ahead
-from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S, PlanMemory, empty_memory, expect
-from andes_engine.request import Requests, context_tokens, empty_requests
+from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S, PlanMemory, empty_memory
+from andes_engine.request import Requests, empty_requests
 from andes_engine.schedulers import ANDES_EXACT, AUTHORS_CODE, FCFS, SARATHI
 from andes_engine.schedulers.authors_code import plan_authors_code
 from andes_engine.schedulers.sarathi import TOKEN_BUDGET as SARATHI_TOKEN_BUDGET
 from andes_engine.step_time import STEP_TIME_SIZE, step_seconds
+from andes_engine.survey import Survey, look_over
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -102,7 +102,7 @@ def decide(
         rhythm[ITERATION] += 1.0
         rhythm[GATE_SHUT] = 1.0
         return
-    survey = _survey(table, running, waiting, view, memory, plan)
+    survey = look_over(table, running, waiting, view, memory, plan)
     pause_those_ahead(table, running, len(waiting), view, knobs, step_time, plan)
     if not contended(survey, view, knobs, step_time):
         return
@@ -114,7 +114,7 @@ def decide(
         admit_newcomers(table, survey, view, knobs, step_time, plan)
     else:
         plan_by_score(table, survey, view, scheduler, knobs, step_time, memory, plan)
-    _order_running(table, survey, plan)
+    _order_running(survey, plan)
 
 
 @compiled_into_caller
@@ -130,24 +130,6 @@ def _token_budget(table: Requests, running: IntArray, view: EngineView, knobs: F
 
 
 @compiled
-def _survey(
-    table: Requests, running: IntArray, waiting: IntArray, view: EngineView, memory: PlanMemory, plan: Decision
-) -> Survey:
-    """List the live requests, running first, with the blocks each wants and the length expected of it."""
-    live, wanted, context, strictest_s = 0, 0, 0, np.inf
-    for group in (running, waiting):
-        expect(table, group, memory)
-        for row in group:
-            plan.rows[live] = row
-            plan.weight_blocks[live] = blocks_wanted(table, row, view)
-            wanted += plan.weight_blocks[live]
-            context += context_tokens(table, row)
-            strictest_s = min(strictest_s, table.latency_s[row])
-            live += 1
-    return Survey(live, len(running), wanted, context, strictest_s)
-
-
-@compiled
 def contended(survey: Survey, view: EngineView, knobs: FloatArray, step_time: FloatArray) -> bool:
     """Selective triggering: requests compete if serving all would pass the KV watermark, the batch cap or a reader's pace."""
     if survey.live > batch_limit(view, knobs):
@@ -158,20 +140,21 @@ def contended(survey: Survey, view: EngineView, knobs: FloatArray, step_time: Fl
 
 
 @compiled_into_caller
-def _order_running(table: Requests, survey: Survey, plan: Decision) -> None:
+def _order_running(survey: Survey, plan: Decision) -> None:
     """Decodes by falling priority, then prefills: budget goes to readers first, and vLLM's emergency victim is the last."""
     count, prefills = 0, 0
     for place in range(survey.live):
+        if count == survey.running:
+            break
         position = plan.by_priority[place]
-        if position < survey.running and not plan.victim[position]:
-            if missing_tokens(table, plan.rows[position]) == 1:
-                plan.order[count] = plan.rows[position]
-                count += 1
-            else:
-                prefills += 1
+        stays = (position < survey.running) & (not plan.victim[position])
+        decodes = plan.missing[position] == 1
+        plan.order[count] = plan.rows[position]  # overwritten by the next one unless counted: faster than a branch
+        count += stays & decodes
+        prefills += stays & (not decodes)
     for place in range(survey.live if prefills > 0 else 0):
         position = plan.by_priority[place]
-        if position < survey.running and not plan.victim[position] and missing_tokens(table, plan.rows[position]) > 1:
+        if position < survey.running and not plan.victim[position] and plan.missing[position] > 1:
             plan.order[count] = plan.rows[position]
             count += 1
     plan.head[N_ORDER] = count

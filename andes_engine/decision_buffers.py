@@ -22,8 +22,20 @@ HEAD_SIZE = 8
 stay free (vLLM's own `watermark`), and `order` is empty. PLANNED 1: this decision was a plan, not the continuation of one."""
 
 
+ARRIVAL_S, DUE_S, LATENCY_S, EMITTED, REMAINING, LATE_S, LAG_SUM_S, DIVISOR = range(8)
+_FACT_COUNT = 8
+"""Kinds of `Decision.facts`: arrival; where the reader stands (`schedulers.andes.Standing`); what a gain is divided by for a
+priority."""
+
+_POWERS = 512
+
+
 class Decision(NamedTuple):
-    """Buffers a decision is written to; rows of the request table, except `head` and the scratch after `order`."""
+    """Buffers a decision is written to; rows of the request table, except `head` and the scratch after `order`.
+
+    Most of the scratch is by position in `rows`, so that whoever goes over all requests reads neighbours; `facts` has the kind of
+    fact as its first axis. `powers` begins with an exponent, and knows powers of some numbers of blocks (0: not yet).
+    """
 
     head: IntArray
     preempt: IntArray
@@ -35,7 +47,13 @@ class Decision(NamedTuple):
     priority: FloatArray
     resume_s: FloatArray
     factor: FloatArray
+    best_gain: FloatArray
+    facts: FloatArray
+    powers: FloatArray
     weight_blocks: IntArray
+    missing: IntArray
+    best_order: IntArray
+    scratch: IntArray
     chosen: BoolArray
     best: BoolArray
     victim: BoolArray
@@ -55,7 +73,13 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
         np.zeros(rows),
         np.zeros(rows),
         np.zeros(rows),
+        np.zeros(rows),
+        np.zeros((_FACT_COUNT, rows)),
+        np.zeros(_POWERS),
         np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.int64),
+        np.zeros((3, rows), dtype=np.int64),
         np.zeros(rows, dtype=np.bool_),
         np.zeros(rows, dtype=np.bool_),
         np.zeros(rows, dtype=np.bool_),
@@ -101,8 +125,9 @@ def resume_tokens(table: Requests, row: int, view: EngineView, step_time: FloatA
 @compiled
 def resume_seconds(table: Requests, row: int, view: EngineView, step_time: FloatArray) -> float:
     """Price of resuming, s: prefill of what is missing, plus copying from host memory where that is the cheaper way."""
-    seconds = prefill_seconds(step_time, resume_tokens(table, row, view, step_time), view.max_batched_tokens)
-    if host_pays(table, row, view, step_time):
-        extra = table.host_tokens[row] - table.cached_tokens[row]
-        seconds += blocks_for(extra, view.block_size_tokens) * view.host_copy_s_per_block
-    return seconds
+    chunk = view.max_batched_tokens
+    if not host_pays(table, row, view, step_time):
+        return prefill_seconds(step_time, missing_tokens(table, row), chunk)
+    extra = table.host_tokens[row] - table.cached_tokens[row]
+    copied_s = blocks_for(extra, view.block_size_tokens) * view.host_copy_s_per_block
+    return prefill_seconds(step_time, resume_tokens(table, row, view, step_time), chunk) + copied_s

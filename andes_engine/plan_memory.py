@@ -25,9 +25,9 @@ class PlanMemory(NamedTuple):
 
     Attributes:
         rhythm: See the constants above. Shape (4,).
-        ranking: How many and which rows the last plan ranked, best first; most of that order still holds at the next plan, which
-            makes sorting cheap and changes nothing else. Shape (1 + rows,).
-        places: Scratch of the ranking, by row. Shape (rows,).
+        ranking: How many and which waiting rows the last plan ranked, best first; most of that order still holds at the next,
+            which makes sorting cheap and changes nothing else. Shape (1 + rows,).
+        places: Scratch of the ranking, at least one per row. Shape (rows,).
         user_service: Weighted tokens served per user, for fairness. Shape (users,).
         length_kind: Number of the length source. Shape (1,).
         hazard: What it has learned, see `andes_engine.lengths`.

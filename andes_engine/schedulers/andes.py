@@ -36,41 +36,63 @@ class Projection(NamedTuple):
     added_s: float
 
 
+class Standing(NamedTuple):
+    """Where a reader stands: tokens had, pace, tokens expected still (NaN: nobody knows), when the next one is due.
+
+    Also how late the last one was (0 if it was not), and the sum of all lags, s; due as in `request.next_due_s`.
+    """
+
+    emitted_tokens: float
+    latency_s: float
+    remaining_tokens: float
+    due_s: float
+    late_s: float
+    lag_sum_s: float
+
+
 @compiled
-def project(
-    table: Requests, row: int, start_s: float, delay_s: float, token_latency_s: float, horizon_s: float
-) -> Projection:
+def standing(table: Requests, row: int) -> Standing:
+    """Where the reader of one request stands."""
+    return Standing(
+        float(table.emitted_tokens[row]),
+        table.latency_s[row],
+        table.remaining_tokens[row],
+        next_due_s(table, row),
+        max(table.lateness_s[row], 0.0),
+        lag_sum_s(table, row),
+    )
+
+
+@compiled
+def project(stands: Standing, start_s: float, delay_s: float, token_latency_s: float, horizon_s: float) -> Projection:
     """Project a request over the horizon, served from `start_s` on or `delay_s` later.
 
     Args:
-        table: Live requests.
-        row: The request.
+        stands: Where its reader stands.
         start_s: When its next token could come if it is served now, engine clock.
         delay_s: How much later it comes otherwise; the horizon for Q_wait, a stall for the preemption refiner.
         token_latency_s: Time between tokens once served: the duration of an iteration at the batch considered.
         horizon_s: Over how much of the response QoE is judged.
     """
-    latency_s = table.latency_s[row]
-    emitted = table.emitted_tokens[row]
+    latency_s = stands.latency_s
     ahead = max(horizon_s / max(latency_s, token_latency_s), 1.0)
-    if table.remaining_tokens[row] < ahead:  # false for NaN: no length source
-        ahead = max(table.remaining_tokens[row], 1.0)
-    total = emitted + ahead
-    overdue_s = start_s - next_due_s(table, row)
+    if stands.remaining_tokens < ahead:  # false for NaN: no length source
+        ahead = max(stands.remaining_tokens, 1.0)
+    total = stands.emitted_tokens + ahead
+    overdue_s = start_s - stands.due_s
     drift_s = token_latency_s - latency_s
     unavoidable_s = mean_overdue(overdue_s, drift_s, ahead)
     more_s = delay_s  # for every token of one that is overdue anyway: the difference below, without its rounding
     if overdue_s < 0.0:
         more_s = mean_overdue(overdue_s + delay_s, drift_s, ahead) - unavoidable_s
     added_s = ahead / total * more_s
-    past_s = lag_sum_s(table, row) + ahead * (max(table.lateness_s[row], 0.0) + unavoidable_s)
+    past_s = stands.lag_sum_s + ahead * (stands.late_s + unavoidable_s)
     return Projection(total * latency_s / 2.0, past_s / total, added_s)
 
 
 @compiled
 def delay_cost(
-    table: Requests,
-    row: int,
+    stands: Standing,
     start_s: float,
     delay_s: float,
     token_latency_s: float,
@@ -81,10 +103,12 @@ def delay_cost(
 
     Lag that is already unavoidable counts with `sunk_lag_weight`, 0 to 1.
     """
-    if token_latency_s <= table.latency_s[row] and start_s + delay_s <= next_due_s(table, row):
+    if token_latency_s <= stands.latency_s and start_s + delay_s <= stands.due_s:
         return 0.0  # the reader is far enough ahead, the common case
-    ahead = project(table, row, start_s, delay_s, token_latency_s, horizon_s)
-    served_s = ahead.whole_s + sunk_lag_weight * ahead.sunk_s
+    ahead = project(stands, start_s, delay_s, token_latency_s, horizon_s)
+    served_s = ahead.whole_s
+    if sunk_lag_weight > 0.0:
+        served_s += sunk_lag_weight * ahead.sunk_s
     return ahead.whole_s * ahead.added_s / (served_s * (served_s + ahead.added_s))
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from andes_engine import counters as ct
 from andes_engine import knobs as kn
-from andes_engine.batch_choice import Survey
 from andes_engine.compile_cache import compiled_into_caller
 from andes_engine.decision import contended
 from andes_engine.decision_buffers import blocks_for
@@ -22,6 +21,7 @@ from andes_engine.sim import state as st
 from andes_engine.sim.decoders import CONTEXT, COUNT, ITERATION, NEXT_LAST, PHASE, Decoders, may_be_late, part, take_on
 from andes_engine.sim.state import Engines, view_of
 from andes_engine.step_time import step_seconds
+from andes_engine.survey import Survey
 
 
 @compiled_into_caller
@@ -87,7 +87,7 @@ def _until_contended(engine: Engines, most: int, context: int) -> int:
     most = min(most, max(int(spare / running), 0) * size)
     if most == 0:
         return 0
-    last = Survey(running, running, 0, context + running * (most - 1), strictest_s)
+    last = Survey(running, running, 0, context + running * (most - 1), strictest_s, 0, 0)
     return 0 if contended(last, view, engine.knobs, engine.step_time) else most
 
 

@@ -1,0 +1,120 @@
+"""The live requests at a glance, and what a plan needs of each of them side by side.
+
+A table keeps what belongs to one request together, which suits whoever touches a few. A plan goes over all of them several times,
+so the survey lays out what it looks at by kind, once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine.compile_cache import compiled, compiled_into_caller
+from andes_engine.decision_buffers import (
+    ARRIVAL_S,
+    DUE_S,
+    EMITTED,
+    LAG_SUM_S,
+    LATE_S,
+    LATENCY_S,
+    REMAINING,
+    Decision,
+    blocks_wanted,
+    missing_tokens,
+)
+from andes_engine.engine import EngineView
+from andes_engine.plan_memory import PlanMemory, expect
+from andes_engine.request import Requests, context_tokens
+from andes_engine.schedulers.andes import Standing, standing
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+class Survey(NamedTuple):
+    """The live requests together: how many, how many of them run, blocks wanted, context tokens, strictest pace.
+
+    Of those that run also the blocks they are about to take, and the tokens they have to compute before their next one comes out.
+    """
+
+    live: int
+    running: int
+    wanted_blocks: int
+    context_tokens: int
+    strictest_s: float
+    growth_blocks: int
+    owed_tokens: int
+
+
+class Group(NamedTuple):
+    """Sums over the running or the waiting requests, as in `Survey`."""
+
+    wanted_blocks: int
+    context_tokens: int
+    strictest_s: float
+    growth_blocks: int
+    owed_tokens: int
+
+
+@compiled_into_caller
+def look_over(
+    table: Requests, running: IntArray, waiting: IntArray, view: EngineView, memory: PlanMemory, plan: Decision
+) -> Survey:
+    """List the live requests in `plan`, running first: the blocks each wants, what it lacks and where its reader stands.
+
+    Leaves in the table what the length source expects of them.
+    """
+    expect(table, running, memory)
+    expect(table, waiting, memory)
+    run = _lay_out(table, running, 0, view, plan)
+    wait = _lay_out(table, waiting, len(running), view, plan)
+    return Survey(
+        len(running) + len(waiting),
+        len(running),
+        run.wanted_blocks + wait.wanted_blocks,
+        run.context_tokens + wait.context_tokens,
+        min(run.strictest_s, wait.strictest_s),
+        run.growth_blocks,
+        run.owed_tokens,
+    )
+
+
+@compiled
+def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, plan: Decision) -> Group:
+    """Write what `look_over` leaves of each request of a group, from position `first` on."""
+    rows, weight_blocks, missing = plan.rows[first:], plan.weight_blocks[first:], plan.missing[first:]
+    facts = plan.facts
+    arrival_s, due_s, latency_s = facts[ARRIVAL_S][first:], facts[DUE_S][first:], facts[LATENCY_S][first:]
+    emitted, remaining = facts[EMITTED][first:], facts[REMAINING][first:]
+    late_s, lag_sum_s = facts[LATE_S][first:], facts[LAG_SUM_S][first:]
+    wanted, context, strictest_s, growth, owed = 0, 0, np.inf, 0, 0
+    for place in range(len(group)):
+        row = group[place]
+        blocks, lacks = blocks_wanted(table, row, view), missing_tokens(table, row)
+        stands = standing(table, row)
+        rows[place], weight_blocks[place], missing[place] = row, blocks, lacks
+        arrival_s[place], due_s[place], latency_s[place] = table.arrival_s[row], stands.due_s, stands.latency_s
+        emitted[place], remaining[place] = stands.emitted_tokens, stands.remaining_tokens
+        late_s[place], lag_sum_s[place] = stands.late_s, stands.lag_sum_s
+        wanted += blocks
+        context += context_tokens(table, row)
+        strictest_s = min(strictest_s, stands.latency_s)
+        growth += max(blocks - table.held_blocks[row], 0)
+        owed += lacks - 1
+    return Group(wanted, context, strictest_s, growth, owed)
+
+
+@compiled
+def standing_at(plan: Decision, position: int) -> Standing:
+    """Where the reader at a position of the survey stands."""
+    facts = plan.facts
+    return Standing(
+        facts[EMITTED, position],
+        facts[LATENCY_S, position],
+        facts[REMAINING, position],
+        facts[DUE_S, position],
+        facts[LATE_S, position],
+        facts[LAG_SUM_S, position],
+    )
