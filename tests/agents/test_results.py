@@ -261,18 +261,9 @@ def empty_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def small(tmp_path: Path, *overrides: str) -> ResultsConfig:
     """Two tiny suites, nothing recorded, no capacity search, one process."""
-    config = from_mapping(
-        ResultsConfig,
-        compose(
-            "results",
-            f"run_dir={tmp_path / 'run'}",
-            "recorded=null",
-            "curves=[]",
-            "~ablations.no_prefill_knob",
-            "~ablations.ppo",
-            *overrides,
-        ),
-    )
+    told = compose("results", f"run_dir={tmp_path / 'run'}", "recorded=null", "curves=[]", *overrides)
+    told["ablations"] = {name: one for name, one in told["ablations"].items() if "runs" not in one}
+    config = from_mapping(ResultsConfig, told)
     workloads = {"burst": {"lengths": "tiny", "duration_s": 15.0}}
     grid = GridSettings(["cpu_tiny"], workloads, loads=(0.9, 1.3), seeds=2)
     suites = {name: SuiteSettings(name, {"all": grid}) for name in ("held_out", "shifting")}
