@@ -16,10 +16,10 @@ from andes_engine.report.html import ReportFigure
 from andes_engine.report.provenance import commit, versions
 from andes_engine.report.svg import svg_text
 
-LARGEST_SVG_BYTES = 60_000
+LARGEST_SVG_BYTES = 20_000
 """A drawing that takes more is kept as pixels: the repository stays small."""
 
-PIXELS_PER_INCH = 110
+PIXELS_PER_INCH = 96
 
 
 @dataclass(frozen=True, slots=True)

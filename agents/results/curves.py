@@ -19,6 +19,12 @@ from andes_engine.report.html import ReportFigure
 
 FILE = "curves.json"
 
+_POINTS = 16
+"""Points of a line; every seed is validated at steps of its own."""
+
+_NEAR = 0.05
+"""References farther below are not drawn, or nothing else could be told apart."""
+
 Curves = dict[str, dict[str, Any]]
 """By name of the training and seed, `NAME seed S`: steps, QoE, and the QoE of the references."""
 
@@ -52,7 +58,9 @@ def curves_section(curves: Curves) -> Section | None:
     for key, curve in curves.items():
         by_name.setdefault(key.partition(" seed ")[0], []).append(curve)
     drawn = {name: _aligned(runs) for name, runs in by_name.items()}
+    lowest = min(np.nanmin(qoe) for _, qoe in drawn.values())
     references = next(iter(curves.values()))["references"]
+    references = {name: qoe for name, qoe in references.items() if qoe > lowest - _NEAR}
     seeds = ", ".join(f"{len(runs)} of {name}" for name, runs in by_name.items())
     caption = (
         "Mean QoE on the validation workloads by decisions trained; the median over training seeds, the band is their range. "
@@ -73,7 +81,8 @@ def _curve(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _aligned(runs: list[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of all, and the QoE of each seed there, NaN where it was not validated. Shapes (m,), (seeds, m)."""
-    steps = sorted({step for run in runs for step in run["steps"]})
-    rows = [[dict(zip(run["steps"], run["qoe"], strict=True)).get(step, np.nan) for step in steps] for run in runs]
-    return np.array(steps, dtype=np.float64), np.array(rows, dtype=np.float64)
+    """Steps for all, and the QoE of each seed there, NaN before and after it was validated. Shapes (m,), (seeds, m)."""
+    steps = np.array(sorted({step for run in runs for step in run["steps"]}), dtype=np.float64)
+    if len(steps) > _POINTS:
+        steps = np.linspace(steps[0], steps[-1], _POINTS)
+    return steps, np.array([np.interp(steps, run["steps"], run["qoe"], np.nan, np.nan) for run in runs])
