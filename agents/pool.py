@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import NamedTuple
 
 from andes_engine.contender import Contender
@@ -120,11 +121,26 @@ def _simulated(job: Job, tokens: bool) -> tuple[RunRecord, float]:
     return record, time.perf_counter() - started_s
 
 
+class _Worker(SpawnProcess):
+    """Starts with interrupts held back: one that comes while it still imports would end it with a traceback."""
+
+    def start(self) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Workers(SpawnContext):
+    """Spawned, not forked: a fork would copy the locks of whatever threads torch, numba or a tracker have running."""
+
+    Process = _Worker
+
+
 def processes(count: int) -> ProcessPoolExecutor:
     """So many processes of ours; they leave interrupts to their parent, and end when it is killed."""
-    # Spawned, not forked: a fork would copy the locks of whatever threads torch, numba or a tracker have running.
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=spawn, initializer=_belong_to_parent)
+    return ProcessPoolExecutor(count, mp_context=_Workers(), initializer=_belong_to_parent)
 
 
 def _belong_to_parent() -> None:
