@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.slow, *NEEDS_VLLM]
 
 ASKED = {"prompt": [10, 11, 12], "max_tokens": 12, "temperature": 0.0, "stream": True}
 READER = Reader(ttft_s=0.1, tds=20.0)
-EXTRA = {"ignore_eos": True, "vllm_xargs": READER.vllm_xargs}
+EXTRA = {"ignore_eos": True, "vllm_xargs": READER.vllm_xargs, "return_token_ids": True}
+"""A busy server puts several tokens into a chunk; only with their ids does a client know how many (`ChunkTokens`)."""
 
 
 @pytest.fixture
