@@ -7,7 +7,7 @@ as in `sim.lifecycle`: users are charged and lifted, lost tokens add up, lengths
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,8 +25,9 @@ from andes_engine.qoe import qoe_from_lag
 from andes_engine.request import lag_sum_s
 from andes_engine.request_table import RequestTable
 from andes_engine.schedulers import VTC, scheduler_id
-from andes_engine.vllm.contract import RunningView, WaitingView
+from andes_engine.vllm.contract import ComputedTokens, RunningView, WaitingView
 from andes_engine.vllm.running_views import RunningViews
+from andes_engine.vllm.waiting_views import WaitingViews
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,10 @@ class LiveRequests:
         self._users = UserNumbers()
         self._user_of: dict[int, str] = {}
         self._waiting: dict[int, None] = {}
+        self._prefilling: dict[str, None] = {}
+        self._paces: Counter[float] = Counter()
+        self.context_tokens = 0
+        """Of all live requests together."""
         nobody: IntArray = np.zeros(0, dtype=np.int64)
         self._take = take_tokens.arguments(
             self.table.rows, nobody, nobody, 0.0, int(self._fair), self.memory.user_service
@@ -78,6 +83,8 @@ class LiveRequests:
         if self._hints:
             self.table.columns.length_hint_tokens[row] = self._hints.get(str(asked.get("qoe_id", "")), np.nan)
         self._waiting[row] = None
+        self._paces[expectation.latency_s] += 1
+        self.context_tokens += prompt_tokens
         self.counters[ct.ARRIVED] += 1
 
     def _expectation(self, asked: Mapping[str, object], prompt_tokens: int) -> Expectation:
@@ -108,18 +115,24 @@ class LiveRequests:
             columns.admitted_s[row] = now_s
             columns.cached_tokens[row] = columns.host_tokens[row] = 0
             self._waiting.pop(row, None)
+            self._prefilling[request_id] = None
 
     def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
         """Tokens came out, so many of each of these requests."""
         rows, counts = self.table.rows_of(tokens), np.fromiter(tokens.values(), np.int64, len(tokens))
         self._take.put_all((self.table.rows, rows, counts, float(now_s), int(self._fair), self.memory.user_service))
         take_tokens.run(self._take)
-        self.counters[ct.DECODE_TOKENS] += counts.sum()
+        for request_id in [name for name in self._prefilling if name in tokens]:
+            del self._prefilling[request_id]
+        total = int(counts.sum())
+        self.context_tokens += total
+        self.counters[ct.DECODE_TOKENS] += total
 
-    def preempted(self, request_id: str) -> None:
-        """A request lost its KV cache, planned or not."""
+    def preempted(self, request_id: str, computed_tokens: int) -> None:
+        """A request lost its KV cache of so many tokens, planned or not."""
         row, columns = self.table.row(request_id), self.table.columns
-        columns.lost_tokens[row] += columns.computed_tokens[row]
+        self._prefilling.pop(request_id, None)
+        columns.lost_tokens[row] += computed_tokens
         for name in ("computed_tokens", "held_blocks", "paused"):
             getattr(columns, name)[row] = 0
         columns.preemptions[row] += 1
@@ -146,6 +159,13 @@ class LiveRequests:
         row = self.table.row(request_id)
         self._users.leave(self._user_of.pop(row))
         self._waiting.pop(row, None)
+        self._prefilling.pop(request_id, None)
+        columns = self.table.columns
+        self.context_tokens -= int(columns.prompt_tokens[row]) + int(columns.emitted_tokens[row])
+        latency_s = float(columns.latency_s[row])
+        self._paces[latency_s] -= 1
+        if self._paces[latency_s] == 0:
+            del self._paces[latency_s]
         self.table.remove(request_id)
 
     def slack_s(self, now_s: float) -> tuple[FloatArray, FloatArray]:
@@ -170,10 +190,27 @@ class LiveRequests:
 
     def note_waiting(self, waiting: Sequence[WaitingView]) -> IntArray:
         """Rows of the waiting requests that may be admitted, in the engine's order, with what is left of each."""
-        admissible = [view for view in waiting if view.admissible]
-        rows, columns = self.table.rows_of([view.request_id for view in admissible]), self.table.columns
-        columns.computed_tokens[rows] = 0
-        columns.held_blocks[rows] = 0
-        columns.cached_tokens[rows] = [view.cached_tokens for view in admissible]
-        columns.host_tokens[rows] = [view.host_tokens for view in admissible]
+        views = WaitingViews.of(waiting).admissible()
+        rows, columns = self.table.rows_of(views.request_ids), self.table.columns
+        if views.cached_tokens is not None:
+            columns.cached_tokens[rows] = views.cached_tokens
+        if views.host_tokens is not None:
+            columns.host_tokens[rows] = views.host_tokens
         return rows
+
+    @property
+    def strictest_s(self) -> float:
+        """Pace of the fastest reader, s per token; infinite without any."""
+        return min(self._paces, default=np.inf)
+
+    def decoding(self, running: int, computed_tokens: ComputedTokens) -> int:
+        """How many of so many running requests lack but one token before the next comes out (`decision_buffers.missing_tokens`).
+
+        All that have had a token since they were admitted; the others are asked about.
+        """
+        if not self._prefilling:
+            return running
+        rows, columns = self.table.rows_of(self._prefilling), self.table.columns
+        context = columns.prompt_tokens[rows] + columns.emitted_tokens[rows]
+        lacks = context - np.array(computed_tokens([*self._prefilling]))
+        return running - int((lacks > 1).sum())

@@ -15,34 +15,26 @@ from numpy.typing import NDArray
 from andes_engine import counters as ct
 from andes_engine.decision import KNOBS as KNOB_VECTOR
 from andes_engine.decision import MEMORY, PLAN, RUNNING, TABLE, VIEW, WAITING, decide
-from andes_engine.decision_buffers import (
-    GATED,
-    N_ADMIT,
-    N_ORDER,
-    N_PAUSED,
-    N_PREEMPT,
-    PLANNED,
-    RESERVE_BLOCKS,
-    TOKEN_BUDGET,
-    Decision,
-    empty_decision,
-)
+from andes_engine.decision_buffers import N_PAUSED, N_PREEMPT, PLANNED, Decision, empty_decision
 from andes_engine.decision_trace.format import Arrays, header, inputs_of, outputs_of
 from andes_engine.decision_trace.recorder import DecisionTrace
 from andes_engine.engine import EngineView
 from andes_engine.knobs import Knobs
 from andes_engine.live_requests import LiveRequests
 from andes_engine.live_steps import LIVE_FUNCTIONS, observe_live
+from andes_engine.named_plan import named_plan
 from andes_engine.native import Arguments
 from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.plan_memory import widened
 from andes_engine.planner_config import PlannerConfig
 from andes_engine.policy.guard import GuardedPolicy
+from andes_engine.quiet_steps import QuietSteps
 from andes_engine.request_table import RequestTable
 from andes_engine.schedulers import OWN, scheduler_id
 from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.step_time import StepTime, preset
-from andes_engine.vllm.contract import NO_HOST, EngineShape, HostRoom, Plan, RunningView, WaitingView
+from andes_engine.vllm.contract import NO_HOST, ComputedTokens, EngineShape, HostRoom, Plan, RunningView, WaitingView
+from andes_engine.vllm.running_views import RunningViews
 
 IntArray = NDArray[np.int64]
 
@@ -91,6 +83,8 @@ class Planner:
         self._step_time = model.vector
         self._requests = LiveRequests(config, length_hints)
         self._decision: Decision = empty_decision.py_func(shape.max_num_seqs, 256)
+        self._quiet = QuietSteps(self._scheduler, self._step_time, self._requests)
+        self._last: Plan | None = None
         self._arguments = self._first_arguments()
         self.trace: DecisionTrace | None = None
         """Where decisions are recorded."""
@@ -143,9 +137,9 @@ class Planner:
         """Tokens came out, so many of each of these requests."""
         self._requests.emitted(tokens, now_s)
 
-    def preempted(self, request_id: str, now_s: float) -> None:
-        """A request lost its KV cache, planned or not."""
-        self._requests.preempted(request_id)
+    def preempted(self, request_id: str, now_s: float, computed_tokens: int) -> None:
+        """A request lost its KV cache of so many tokens, planned or not."""
+        self._requests.preempted(request_id, computed_tokens)
 
     def remove(self, request_id: str, finished: bool = True) -> None:
         """A request has left: finished, or cut off by its client or an error."""
@@ -155,6 +149,13 @@ class Planner:
         """An iteration ended."""
         self.counters[ct.STEPS] += 1
         self.counters[ct.PREFILL_TOKENS] += prefill_tokens
+
+    def carry_on(self, now_s: float, running: int, computed_tokens: ComputedTokens) -> Plan | None:
+        """The plan of the coming iteration if it follows without a look at the engine (`quiet_steps`), else None."""
+        wants_a_look = self.knob_source is not None and self.knob_source.due(now_s)
+        if wants_a_look or self.trace is not None or self._last is None or self._last.pause:
+            return None
+        return self._quiet.plan(running, self._view(now_s, 0, NO_HOST), self.knobs, computed_tokens)
 
     def plan(
         self,
@@ -169,7 +170,8 @@ class Planner:
         Raises:
             SchedulerError: If a user's own score function fails; the engine then keeps its own order for this iteration.
         """
-        running_rows = self._requests.note_running(running)
+        shown = RunningViews.of(running)
+        running_rows = self._requests.note_running(shown)
         waiting_rows = self._requests.note_waiting(waiting)
         view = self._view(now_s, free_blocks, host)
         self._take_knobs(now_s, running_rows, waiting_rows, view)
@@ -181,7 +183,11 @@ class Planner:
         self._decide(running_rows, waiting_rows, view)
         if self.trace is not None and before is not None:
             self.trace.record(before, outputs_of(self._decision, self._table.rows, running_rows))
-        return self._to_plan(running_rows)
+        self._count()
+        self._last = named_plan(
+            self._decision, self._table, shown.request_ids, running_rows, self.shape.max_batched_tokens
+        )
+        return self._last
 
     def trace_header(self) -> dict[str, object]:
         """First line of a trace of this planner's decisions."""
@@ -250,22 +256,11 @@ class Planner:
             if self._arguments.at(place) is not value:
                 self._arguments.put(place, value)
 
-    def _to_plan(self, running: IntArray) -> Plan:
-        decision, names_of = self._decision, self._table.names_of
-        head = decision.head
+    def _count(self) -> None:
+        head = self._decision.head
         self.counters[ct.DECISIONS] += head[PLANNED]
         self.counters[ct.PLANNED_PREEMPTIONS] += head[N_PREEMPT]
         self.counters[ct.PAUSES] += head[N_PAUSED]
-        paused = running[self._table.rows["paused"][running] != 0]
-        preempted = decision.preempt[: head[N_PREEMPT]]
-        return Plan(
-            preempt=names_of(preempted),
-            admit=names_of(decision.admit[: head[N_ADMIT]]) if head[GATED] else None,
-            run_order=names_of(decision.order[: head[N_ORDER]]) if head[N_ORDER] else None,
-            token_budget=int(head[TOKEN_BUDGET]) if head[TOKEN_BUDGET] < self.shape.max_batched_tokens else None,
-            pause=names_of(paused[~np.isin(paused, preempted)]) if len(paused) else (),
-            reserve_blocks=int(head[RESERVE_BLOCKS]) or None,
-        )
 
     def _warm_up(self) -> None:
         """Load (or compile) the compiled code now, not at the first request."""

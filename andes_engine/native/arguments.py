@@ -44,9 +44,10 @@ class Arguments:
         for value in values:
             self._slots.append(_Slot(value, start))
             start += self._slots[-1].words
-        self._words: NDArray[np.int64] = np.zeros(start, dtype=np.int64)
+        words: NDArray[np.int64] = np.zeros(start, dtype=np.int64)
+        self._words = words.data
         self._kept: list[Any] = [None] * len(values)
-        self.address, self.size = self._words.ctypes.data, start
+        self.address, self.size = words.ctypes.data, start
         self.put_all(values)
 
     def put(self, index: int, value: Any) -> None:
@@ -61,11 +62,6 @@ class Arguments:
     def at(self, index: int) -> Any:
         """The present value of an argument."""
         return self._kept[index]
-
-    @property
-    def values(self) -> tuple[Any, ...]:
-        """The present values of all arguments."""
-        return tuple(self._kept)
 
     def put_all(self, values: tuple[Any, ...]) -> None:
         """Replace all arguments that are other objects than before; errors as in `put`."""
@@ -83,22 +79,21 @@ class _Slot:
         self._offset = start * WORD_BYTES
         self._kinds = [(leaf.dtype, leaf.ndim) if isinstance(leaf, np.ndarray) else None for leaf in leaves(example)]
         self._format = struct.Struct("=" + "".join(map(_format, leaves(example))))
+        self._flat = isinstance(example, tuple) and len(example) == len(self._kinds)
+        self._only_numbers = not any(self._kinds)
         self.words = self._format.size // WORD_BYTES
 
-    def write(self, words: NDArray[np.int64], value: Any) -> None:
-        numbers: list[Any] = []
-        given = list(leaves(value))
+    def write(self, words: memoryview, value: Any) -> None:
+        given = value if self._flat and isinstance(value, tuple) else [*leaves(value)]
         if len(given) != len(self._kinds):
             raise ArgumentError(f"an argument with {len(given)} parts given, {len(self._kinds)} wanted")
-        for kind, leaf in zip(self._kinds, given, strict=True):
-            if kind is None:
-                numbers.append(leaf)
-            else:
-                _check(leaf, *kind)
-                numbers.append(leaf.__array_interface__["data"][0])
-                numbers.extend(leaf.shape)
+        numbers = given
+        if not self._only_numbers:
+            numbers = []
+            for kind, leaf in zip(self._kinds, given, strict=True):
+                numbers += (leaf,) if kind is None else _words_of(leaf, *kind)
         try:
-            self._format.pack_into(words.data, self._offset, *numbers)
+            self._format.pack_into(words, self._offset, *numbers)
         except struct.error as error:
             raise ArgumentError(f"a number where an array is wanted, or the other way round: {error}") from None
 
@@ -109,7 +104,8 @@ def _format(leaf: Any) -> str:
     return "q" if isinstance(leaf, (int, np.integer)) else "d"
 
 
-def _check(leaf: Any, dtype: np.dtype[Any], ndim: int) -> None:
+def _words_of(leaf: Any, dtype: np.dtype[Any], ndim: int) -> tuple[int, ...]:
+    """Address and shape of an array that is as the example was."""
     if not isinstance(leaf, np.ndarray):
         raise ArgumentError(f"a {type(leaf).__name__} given, an array of {dtype} wanted")
     if leaf.dtype != dtype or leaf.ndim != ndim or not leaf.flags.c_contiguous:
@@ -117,3 +113,4 @@ def _check(leaf: Any, dtype: np.dtype[Any], ndim: int) -> None:
             f"an array of {leaf.dtype} with {leaf.ndim} axes (contiguous: {leaf.flags.c_contiguous}) given, a contiguous one "
             f"of {dtype} with {ndim} wanted"
         )
+    return leaf.__array_interface__["data"][0], *leaf.shape

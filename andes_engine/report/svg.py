@@ -23,7 +23,23 @@ def svg_text(figure: Figure) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag.group()), svg)
     svg = re.sub(r'\bd="([^"]*)"', lambda path: f'd="{short_path(path.group(1))}"', svg)
-    return with_classes(re.sub(r"\n\s*", "\n", svg))
+    return with_classes(without_names(re.sub(r"\n\s*", "\n", svg)))
+
+
+def without_names(svg: str) -> str:
+    """The same drawing without the names that nothing refers to, and without groups that say nothing."""
+    used = set(re.findall(r"(?<=url\(#)[^)]*", svg)) | set(re.findall(r'(?<=href="#)[^"]*', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda name: name.group() if name.group(1) in used else "", svg)
+    parts: list[str] = []
+    kept: list[bool] = []
+    for part in re.split(r"(<g\b[^>]*>|</g>)", svg):
+        opens = re.fullmatch(r"<g\b[^>]*[^/]>|<g>", part) is not None
+        if opens:
+            kept.append(part != "<g>")
+        speaks = kept[-1] if opens else kept.pop() if part == "</g>" else True
+        if speaks:
+            parts.append(part)
+    return re.sub(r"\n+", "\n", "".join(parts))
 
 
 def with_classes(svg: str) -> str:

@@ -181,10 +181,15 @@ def host_room(scheduler: Any) -> HostRoom:
     return NO_HOST if keeper is None else keeper.room
 
 
-def host_tokens(scheduler: Any, request_ids: Sequence[str]) -> list[int]:
-    """Tokens of waiting requests whose KV host memory holds."""
+def host_tokens(scheduler: Any, request_ids: Sequence[str]) -> list[int] | None:
+    """Tokens of waiting requests whose KV host memory holds; None without host memory."""
     keeper = kv_keeper(scheduler)
-    return [0] * len(request_ids) if keeper is None else [*map(keeper.memory.tokens, request_ids)]
+    return None if keeper is None else [*map(keeper.memory.tokens, request_ids)]
+
+
+def computed_tokens(scheduler: Any, request_ids: Sequence[str]) -> list[int]:
+    """Tokens in the KV cache of requests, those of a step under way included."""
+    return [scheduler.requests[request_id].num_computed_tokens for request_id in request_ids]
 
 
 def copied_blocks(scheduler_output: Any) -> int:
@@ -240,11 +245,12 @@ def is_preemptible(scheduler: Any, request: Any) -> bool:
     return True if can_free is None else bool(can_free(request))
 
 
-def blocked(requests: Sequence[Any]) -> list[Any]:
-    """Waiting requests that wait for something other than admission (grammar, remote KV, streaming input)."""
-    # `name` is a slow descriptor, and this is asked at every step
-    names = {name for name in {request.status._name_ for request in requests} if name.startswith("WAITING_FOR_")}
-    return [request for request in requests if request.status._name_ in names] if names else []
+def is_blocked(request: Any) -> bool:
+    """Whether a waiting request waits for something other than admission (grammar, remote KV, streaming input).
+
+    VLLM says so before it queues a request (`_enqueue_waiting_request`, 0.32.0); one that waits may only become free.
+    """
+    return str(request.status.name).startswith("WAITING_FOR_")
 
 
 def preempt(scheduler: Any, request: Any) -> None:

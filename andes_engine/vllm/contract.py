@@ -48,7 +48,8 @@ class Plan(NamedTuple):
     Attributes:
         preempt: Running requests to preempt now.
         admit: Waiting requests that may be admitted, in this order. None: all of them, in the engine's own order.
-        run_order: New order of the running list after the preemptions. None: unchanged.
+        run_order: New order of the running list after the preemptions. None: unchanged. `running_views.RunOrder` is followed
+            without looking up a name.
         token_budget: Cap on the tokens (decode and prefill) scheduled in this step. None: the engine's own.
         pause: Running requests that skip this step and keep their KV cache.
         reserve_blocks: Blocks that admission leaves free in this step, as vLLM's `--watermark`. None: the engine's own.
@@ -56,7 +57,7 @@ class Plan(NamedTuple):
 
     preempt: list[str]
     admit: list[str] | None
-    run_order: list[str] | None
+    run_order: Sequence[str] | None
     token_budget: int | None
     pause: Sequence[str] = ()
     reserve_blocks: int | None = None
@@ -73,8 +74,17 @@ class EngineShape(NamedTuple):
     prefix_caching: bool = False
 
 
+ComputedTokens = Callable[[Sequence[str]], Sequence[int]]
+"""Tokens in the KV cache of running requests, asked for by id."""
+
+
 class PlannerLike(Protocol):
-    """The planner as the vLLM scheduler sees it. Request ids are vLLM's internal ones."""
+    """The planner as the vLLM scheduler sees it. Request ids are vLLM's internal ones.
+
+    Two methods are asked for where a planner has them: `step_done(now_s, prefill_tokens)` after each step, and before each
+    `carry_on(now_s, running, computed_tokens) -> Plan | None`, with the number of running requests and a `ComputedTokens`: the
+    plan of the step if it needs no look at the engine, which saves a pass over all requests.
+    """
 
     def add(
         self, request_id: str, arrival_s: float, prompt_tokens: int, extra_args: Mapping[str, object] | None
@@ -87,8 +97,8 @@ class PlannerLike(Protocol):
     def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
         """Tokens came out, so many of each of these requests."""
 
-    def preempted(self, request_id: str, now_s: float) -> None:
-        """A request lost its KV cache, planned or not."""
+    def preempted(self, request_id: str, now_s: float, computed_tokens: int) -> None:
+        """A request lost its KV cache of so many tokens, planned or not."""
 
     def remove(self, request_id: str, finished: bool = True) -> None:
         """A request has left: finished, or cut off by its client or an error."""

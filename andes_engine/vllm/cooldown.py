@@ -1,6 +1,6 @@
 """Requests that were preempted and may not resume yet."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 from andes_engine.vllm import adapter
@@ -20,16 +20,18 @@ class Cooldown:
         """A request was preempted while `step` was planned or scheduled."""
         self._since_step[request_id] = step
 
+    def __len__(self) -> int:
+        """How many rest, or have rested and were not asked about since."""
+        return len(self._since_step)
+
     def forget(self, request_id: str) -> None:
         """The request is gone."""
         self._since_step.pop(request_id, None)
 
-    def resting(self, requests: Iterable[Any], step: int) -> set[str]:
-        """Which of the waiting requests rest in `step`."""
-        known = self._since_step
-        if not known:  # as at nearly every step
-            return set()
-        return {request.request_id for request in requests if request.request_id in known and self.rests(request, step)}
+    def resting(self, waiting: Callable[[str], Any | None], step: int) -> set[str]:
+        """Which requests rest in `step`; `waiting` gives a request by its id, None if it is not waiting."""
+        asked = {name: waiting(name) for name in self._since_step}
+        return {name for name, request in asked.items() if request is not None and self.rests(request, step)}
 
     def rests(self, request: Any, step: int) -> bool:
         """Whether a waiting request must not be admitted in `step`; ends the rest as soon as it is safe."""

@@ -86,7 +86,7 @@ class EpisodeEngine(ABC):
         if self.scheduler_kind == "andes":
             self._scheduler.set_planner(planner)
 
-    def look(self) -> tuple[list[RunningView], list[WaitingView], int, HostRoom]:
+    def look(self) -> tuple[Sequence[RunningView], Sequence[WaitingView], int, HostRoom]:
         """What a planner would be shown now: running, waiting, free blocks, host memory; only with our scheduler."""
         return self._scheduler.look()
 

@@ -7,10 +7,12 @@ now.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from vllm.v1.core.sched.request_queue import RequestQueue
 from vllm.v1.request import Request
+
+from andes_engine.vllm import adapter
 
 
 class GatedQueue(RequestQueue):
@@ -18,8 +20,11 @@ class GatedQueue(RequestQueue):
 
     def __init__(self, requests: Iterable[Request] = ()) -> None:
         """Start open, holding `requests` in their order."""
-        self._stored: OrderedDict[str, Request] = OrderedDict((r.request_id, r) for r in requests)
+        self._stored: OrderedDict[str, Request] = OrderedDict()
+        self._came_blocked: dict[str, None] = {}
         self._admitted: deque[str] | None = None
+        for request in requests:
+            self.add_request(request)
 
     def open(self) -> None:
         """Show everything, in vLLM's order."""
@@ -33,13 +38,28 @@ class GatedQueue(RequestQueue):
         """The stored request of this id, visible or not."""
         return self._stored.get(request_id)
 
+    @property
+    def stored(self) -> Mapping[str, Request]:
+        """All waiting requests by id, in vLLM's order, visible or not; to read."""
+        return self._stored
+
+    def blocked(self) -> list[str]:
+        """Stored requests that wait for something other than admission; asks only those that did when they came."""
+        for request_id in [*self._came_blocked]:
+            request = self._stored.get(request_id)
+            if request is None or not adapter.is_blocked(request):
+                del self._came_blocked[request_id]
+        return [*self._came_blocked]
+
     def add_request(self, request: Request) -> None:
         """Append at the back."""
         self._stored[request.request_id] = request
+        if adapter.is_blocked(request):
+            self._came_blocked[request.request_id] = None
 
     def prepend_request(self, request: Request) -> None:
         """Put in front; vLLM does so with a preempted request."""
-        self._stored[request.request_id] = request
+        self.add_request(request)
         self._stored.move_to_end(request.request_id, last=False)
 
     def prepend_requests(self, requests: Iterable[Request]) -> None:

@@ -4,14 +4,16 @@ The rules that keep vLLM's invariants hold here whatever the planner answers, an
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from andes_engine.vllm import adapter
-from andes_engine.vllm.contract import HostRoom, Plan, PlannerLike, RunningView, WaitingView
+from andes_engine.vllm.contract import HostRoom, Plan, PlannerLike
 from andes_engine.vllm.cooldown import Cooldown
 from andes_engine.vllm.gated_queue import GatedQueue
 from andes_engine.vllm.prefix_probe import PrefixProbe
-from andes_engine.vllm.running_views import RunningViews
+from andes_engine.vllm.running_views import RunningViews, RunOrder
+from andes_engine.vllm.waiting_views import WaitingViews
 
 STOCK_PLAN = Plan(preempt=[], admit=None, run_order=None, token_budget=None)
 """vLLM's own decision: what a step falls back to."""
@@ -39,24 +41,30 @@ class PlanStep:
         self._step = step
         self.ignored = 0
         """Decisions that could not be followed: unknown requests, unsafe preemptions."""
-        self._admissible: dict[str, None] = {}
+        self._shown: list[Any] = []
+        self._waiting_ids: list[str] | None = None
         self._blocked: list[str] = []
-        self._waiting: list[Any] | None = None
+        self._out: set[str] = set()
         self.forced = False
         """Whether a request was let in against the plan because the engine would have stood still."""
 
     def ask(self, planner: PlannerLike, now_s: float) -> Plan:
-        """Show the planner what runs, what waits and what is free."""
-        return planner.plan(now_s, *self.look())
+        """The planner's plan; it is shown what runs, what waits and what is free, unless it can do without."""
+        carry_on = getattr(planner, "carry_on", None)
+        plan: Plan | None = None
+        if carry_on is not None:
+            plan = carry_on(now_s, len(self._scheduler.running), partial(adapter.computed_tokens, self._scheduler))
+        return planner.plan(now_s, *self.look()) if plan is None else plan
 
-    def look(self) -> tuple[Sequence[RunningView], list[WaitingView], int, HostRoom]:
+    def look(self) -> tuple[RunningViews, WaitingViews, int, HostRoom]:
         """What a planner is shown: running, waiting, free blocks, host memory."""
         scheduler = self._scheduler
         return self.running_view(), self.waiting_view(), adapter.free_blocks(scheduler), adapter.host_room(scheduler)
 
-    def running_view(self) -> Sequence[RunningView]:
+    def running_view(self) -> RunningViews:
         """The running requests, in vLLM's order."""
-        scheduler, running = self._scheduler, list(self._scheduler.running)
+        scheduler, running = self._scheduler, [*self._scheduler.running]
+        self._shown = running
         ids = [request.request_id for request in running]
         computed_tokens = [request.num_computed_tokens for request in running]
         held_blocks = adapter.held_blocks(scheduler, ids)
@@ -64,32 +72,28 @@ class PlanStep:
             ids, computed_tokens, held_blocks, lambda place: adapter.is_preemptible(scheduler, running[place])
         )
 
-    def waiting_view(self) -> list[WaitingView]:
+    def waiting_view(self) -> WaitingViews:
         """The waiting requests, in vLLM's order."""
-        scheduler, admissible = self._scheduler, self._sort_waiting()
-        requests = self._waiting or []
-        ids = [request.request_id for request in requests]
-        cached = self._probe.cached_tokens(scheduler, requests)
-        return [*map(WaitingView, ids, map(admissible.__contains__, ids), cached, adapter.host_tokens(scheduler, ids))]
+        scheduler, ids = self._scheduler, self._look_at_waiting()
+        cached = self._probe.cached_tokens(scheduler, ids)
+        return WaitingViews(ids, self._out, cached, adapter.host_tokens(scheduler, ids))
 
-    def _sort_waiting(self) -> dict[str, None]:
-        """Who may be admitted, and who waits for something else; once a step, as who is preempted in it rests anyway."""
-        if self._waiting is None:
-            self._waiting = [request for gate in self._gates for request in gate]
-            self._blocked = [request.request_id for request in adapter.blocked(self._waiting)]
-            out = self._cooldown.resting(self._waiting, self._step).union(self._blocked)
-            ids = [request.request_id for request in self._waiting]
-            self._admissible = dict.fromkeys([name for name in ids if name not in out] if out else ids)
-        return self._admissible
+    def _look_at_waiting(self) -> list[str]:
+        """Who waits, and who of them must not be admitted; once a step, as who is preempted in it rests anyway."""
+        if self._waiting_ids is None:
+            self._waiting_ids = [name for gate in self._gates for name in gate.stored]
+            self._blocked = [name for gate in self._gates for name in gate.blocked()]
+            self._out = self._cooldown.resting(self._waiting, self._step).union(self._blocked)
+        return self._waiting_ids
+
+    def _waiting(self, request_id: str) -> Any | None:
+        return next((request for gate in self._gates if (request := gate.get(request_id)) is not None), None)
 
     def preempt(self, request_ids: list[str]) -> int:
         """Preempt what may be preempted; returns how many were."""
-        if not request_ids:
-            return 0
-        running = {request.request_id: request for request in self._scheduler.running}
         done = 0
         for request_id in request_ids:
-            request = running.pop(request_id, None)
+            request = self._scheduler.requests.get(request_id)
             if request is None or not adapter.is_preemptible(self._scheduler, request):
                 self.ignored += 1
                 continue
@@ -97,18 +101,19 @@ class PlanStep:
             done += 1
         return done
 
-    def reorder(self, request_ids: list[str] | None) -> None:
+    def reorder(self, order: Sequence[str] | None) -> None:
         """Order the running list: named requests first, the others behind them as they were.
 
         vLLM hands out the token budget in this order and takes its emergency victim from the end.
         """
-        if request_ids is None:
+        if order is None:
             return
         running = self._scheduler.running
-        if [request.request_id for request in running[: len(request_ids)]] == request_ids:
+        if isinstance(order, RunOrder) and len(order) == len(running):
+            running[:] = [*map(self._shown.__getitem__, order.places)]
             return
         others = {request.request_id: request for request in running}
-        named = [request for name in request_ids if (request := others.pop(name, None)) is not None]
+        named = [request for name in order if (request := others.pop(name, None)) is not None]
         running[:] = [*named, *others.values()]
 
     def pause(self, request_ids: Sequence[str], others_start: bool) -> int:
@@ -124,17 +129,25 @@ class PlanStep:
         return done
 
     def gate(self, admit: list[str] | None) -> None:
-        """Show vLLM the admitted requests that may run, then blocked ones, which only its own scan can wake up."""
-        admissible = self._sort_waiting()
-        order = list(admissible) if admit is None else list(self._known(admit, admissible))
-        if not order and admissible and not self._scheduler.running:
-            self.forced = admit is not None
-            order = [next(iter(admissible))]
-        order += self._blocked
-        for gate in self._gates:
-            gate.restrict(order)
+        """Show vLLM the admitted requests that may run, then blocked ones, which only its own scan can wake up.
 
-    def _known(self, admit: list[str], admissible: dict[str, None]) -> dict[str, None]:
-        chosen = {request_id: None for request_id in admit if request_id in admissible}
+        With no limit on who is admitted and nobody at rest the gates stay open, and vLLM sees what it would see without them.
+        """
+        if admit is None and len(self._cooldown) == 0:
+            return
+        waiting = self._look_at_waiting()
+        order = self._free_to_go(waiting) if admit is None else self._known(admit, waiting)
+        if not order and not self._scheduler.running and (able := self._free_to_go(waiting)):
+            self.forced = admit is not None
+            order = able[:1]
+        for gate in self._gates:
+            gate.restrict([*order, *self._blocked])
+
+    def _free_to_go(self, request_ids: list[str]) -> list[str]:
+        return [name for name in request_ids if name not in self._out]
+
+    def _known(self, admit: list[str], waiting: list[str]) -> list[str]:
+        stored = set(waiting) if admit else set()
+        chosen = [name for name in dict.fromkeys(admit) if name in stored and name not in self._out]
         self.ignored += len(admit) - len(chosen)
         return chosen

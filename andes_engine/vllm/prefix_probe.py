@@ -13,11 +13,11 @@ class PrefixProbe:
         """Nothing known yet."""
         self._known_blocks: dict[str, int] = {}
 
-    def cached_tokens(self, scheduler: Any, requests: Sequence[Any]) -> list[int]:
-        """Tokens of waiting requests that need not be computed again."""
+    def cached_tokens(self, scheduler: Any, request_ids: Sequence[str]) -> list[int] | None:
+        """Tokens of waiting requests that need not be computed again; None for an engine that never finds any."""
         if not adapter.caches_prefixes(scheduler):
-            return [0] * len(requests)
-        return [self._cached_tokens(scheduler, request) for request in requests]
+            return None
+        return [self._cached_tokens(scheduler, scheduler.requests[request_id]) for request_id in request_ids]
 
     def _cached_tokens(self, scheduler: Any, request: Any) -> int:
         known = self._known_blocks.get(request.request_id, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import overload
 
 from andes_engine.vllm.contract import RunningView
 
@@ -44,3 +45,37 @@ class RunningViews(Sequence[RunningView]):
         return RunningView(
             self.request_ids[place], self.computed_tokens[place], self.held_blocks[place], self._preemptible(place)
         )
+
+
+class RunOrder(Sequence[str]):
+    """An order of the running requests as places in the list that was shown, which is faster to follow than names.
+
+    Args:
+        request_ids: The requests as they were shown.
+        places: Places in that list, first to run first.
+    """
+
+    __slots__ = ("_request_ids", "places")
+
+    def __init__(self, request_ids: list[str], places: list[int]) -> None:
+        self._request_ids, self.places = request_ids, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return RunOrder(self._request_ids, self.places[index])
+        return self._request_ids[self.places[index]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    __hash__ = None  # type: ignore[assignment]

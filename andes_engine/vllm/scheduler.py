@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from andes_engine.vllm import adapter
@@ -87,6 +87,8 @@ class PlanningMixin(_MixedInto):
         self.counters = PlanningCounters()
         for request in self.requests.values():
             self._introduce(request)
+        if planner is not None and self.running:
+            self._safely(planner.admitted, [request.request_id for request in self.running], self.clock())
 
     def add_request(self, request: Any) -> None:
         """Tell the planner, then queue it. Never raises on the planner's behalf: that would kill the engine core."""
@@ -109,10 +111,9 @@ class PlanningMixin(_MixedInto):
         # vLLM stamps arrivals with time.time() in the front end; move the stamp onto our clock, never into its future.
         return self.clock() - max(0.0, time.time() - request.arrival_time)
 
-    def look(self) -> tuple[list[RunningView], list[WaitingView], int, HostRoom]:
+    def look(self) -> tuple[Sequence[RunningView], Sequence[WaitingView], int, HostRoom]:
         """What a planner would be shown now: running, waiting, free blocks, host memory."""
-        running, waiting, free_blocks, host = self._plan_step().look()
-        return list(running), waiting, free_blocks, host
+        return self._plan_step().look()
 
     def _plan_step(self) -> PlanStep:
         return PlanStep(self, self._gates, self._cooldown, self._probe, self._planned_step)
@@ -197,11 +198,12 @@ class PlanningMixin(_MixedInto):
         """Every preemption passes here: ours, vLLM's own for lack of blocks, and a cache reset's."""
         if (keeper := adapter.kv_keeper(self)) is not None:
             self._safely(self._keep, keeper, request)
+        computed_tokens = request.num_computed_tokens
         super()._preempt_request(request, *args, **kwargs)
         self._cooldown.start(request.request_id, self._planned_step)
         self.counters.preemptions += 1
         if self._planner is not None:
-            self._safely(self._planner.preempted, request.request_id, self.clock())
+            self._safely(self._planner.preempted, request.request_id, self.clock(), computed_tokens)
 
     def _keep(self, keeper: Any, request: Any) -> None:
         blocks = adapter.settled_blocks(self, request)

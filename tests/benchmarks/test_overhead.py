@@ -12,9 +12,9 @@ from tests.live.stubs import NEEDS_VLLM
 
 
 def test_the_share_is_of_the_devices_step() -> None:
-    row = Overhead(500, "room", 1.0, 1.3, 2.0, 2.5, step_ms=30.0)
-    assert row.added_ms == pytest.approx(0.3) and row.share == pytest.approx(0.01)
-    assert "| +0.30 | 30.0 | +1.0% |" in table([row])
+    row = Overhead(500, "room", 0.1, 1.0, 1.4, 0.3, 0.9, 0.32, 480.0, 490.0, step_ms=30.0)
+    assert row.share == pytest.approx(0.01)
+    assert "| every 0.1 s | 1.00 | 1.40 | 480 / 490 | +0.30 | +0.90 | +0.32 | 30.0 | +1.0% |" in table([row])
 
 
 @pytest.mark.live
@@ -22,6 +22,7 @@ def test_the_share_is_of_the_devices_step() -> None:
 def test_both_schedulers_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--live", "12", "--steps", "4", "--data", str(tmp_path / "overhead.json")])
     results = json.loads((tmp_path / "overhead.json").read_text())["results"]
-    assert [(entry["live"], entry["memory"]) for entry in results] == [(12, "room"), (12, "two thirds")]
-    assert all(entry["stock_p50_ms"] > 0.0 and entry["andes_p50_ms"] > 0.0 for entry in results)
-    assert capsys.readouterr().out.count("| 12 |") == 4  # as it goes, and all at the end
+    kinds = [(entry["live"], entry["memory"], entry["period_s"]) for entry in results]
+    assert kinds == [(12, memory, period_s) for memory in ("room", "two thirds") for period_s in (0.0, 0.1)]
+    assert all(0.0 < entry["added_p50_ms"] < entry["andes_p50_ms"] for entry in results)
+    assert capsys.readouterr().out.count("| 12 |") == 8  # as it goes, and all at the end

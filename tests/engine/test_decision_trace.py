@@ -40,7 +40,7 @@ def drive(planner: Planner, plans: int, arrivals: float, seed: int = 0) -> None:
         free = 40 - sum(view.held_blocks for view in views)
         plan = planner.plan(now_s, views, [WaitingView(name, True) for name in waiting], max(free, 0))
         for name in plan.preempt:
-            planner.preempted(name, now_s)
+            planner.preempted(name, now_s, tokens[name])
             running.remove(name)
             waiting.append(name)
         for name in waiting[:] if plan.admit is None else plan.admit:

@@ -59,7 +59,7 @@ def test_events_are_counted_and_rows_come_back() -> None:
     for number in range(300):  # more than the table starts with
         planner.add(str(number), 0.0, 10, None)
     planner.emitted({"7": 3}, 1.0)
-    planner.preempted("7", 1.1)
+    planner.preempted("7", 1.1, 0)
     for number in range(300):
         planner.remove(str(number))
     planner.remove("7")  # twice is no error: an abort may race with the end
@@ -103,7 +103,7 @@ def test_who_is_far_ahead_skips_iterations_that_are_too_slow() -> None:
     running = [RunningView("ahead", 139, 9, True), RunningView("behind", 100, 7, True)]
     assert planner.plan(0.3, running, [], 20).pause == ["ahead"]
     assert planner.counters[ct.PAUSES] == 1
-    planner.preempted("ahead", 0.4)
+    planner.preempted("ahead", 0.4, 139)
     assert row_of(planner, "ahead").paused == 0
 
 
@@ -147,7 +147,7 @@ def test_lost_tokens_add_up() -> None:
     planner.add("a", 0.0, 100, None)
     for computed in (64, 100):
         planner.plan(1.0, [RunningView("a", computed, 7, True)], [], 20)
-        planner.preempted("a", 1.0)
+        planner.preempted("a", 1.0, computed)
     assert row_of(planner, "a").lost_tokens == 164
     assert row_of(planner, "a").preemptions == 2
 

@@ -34,7 +34,7 @@ class SilentPlanner:
         for request_id, count in tokens.items():
             self.known[request_id] += count
 
-    def preempted(self, request_id: str, now_s: float) -> None:
+    def preempted(self, request_id: str, now_s: float, computed_tokens: int) -> None:
         self.preemptions += 1
 
     def admitted(self, request_ids: Sequence[str], now_s: float) -> None:

@@ -13,7 +13,13 @@ pytestmark = NEEDS_VLLM
 
 
 def named(*names: str) -> list[Any]:
-    return [SimpleNamespace(request_id=name) for name in names]
+    return [SimpleNamespace(request_id=name, status=status()) for name in names]
+
+
+def status(name: str = "WAITING") -> Any:
+    from vllm.v1.request import RequestStatus
+
+    return RequestStatus[name]
 
 
 def make_queue(*names: str) -> Any:
@@ -85,3 +91,17 @@ def test_removal_concerns_hidden_requests_too() -> None:
     assert len(queue) == 0
     with pytest.raises(ValueError, match="'a' is not in"):
         queue.remove_request(*named("a"))
+
+
+def test_who_came_blocked_is_named_until_free_or_gone() -> None:
+    queue = make_queue("a")
+    grammar, session, brief = named("grammar", "session", "brief")
+    for request in (grammar, session, brief):
+        request.status = status("WAITING_FOR_STRUCTURED_OUTPUT_GRAMMAR")
+    queue.add_request(grammar)
+    queue.add_request(brief)
+    queue.prepend_request(session)
+    assert sorted(queue.blocked()) == ["brief", "grammar", "session"]
+    queue.remove_request(brief)
+    grammar.status = status()
+    assert queue.blocked() == ["session"]

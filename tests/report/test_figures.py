@@ -11,7 +11,7 @@ from andes_engine.metrics import summarize
 from andes_engine.qoe import headline_qoe
 from andes_engine.report.figures import learning_curve, qoe_against_load, save, ttft_distribution
 from andes_engine.report.style import SPARE, STYLES, style_of
-from andes_engine.report.svg import inline_svg, short_path
+from andes_engine.report.svg import inline_svg, short_path, without_names
 from andes_engine.report.timelines import STALL_S, timeline, token_timelines, typical_requests
 
 
@@ -28,6 +28,14 @@ def draw(request, runs_by_load, busy):
 @pytest.fixture
 def figure(draw):
     return draw()
+
+
+def test_what_nothing_refers_to_has_no_name():
+    drawing = (
+        '<g id="a">\n<g clip-path="url(#c)" id="b">\n<use href="#m"/>\n</g>\n<g id="m"/>\n<clipPath id="c"/>\n</g>'
+    )
+    bare = '<g clip-path="url(#c)">\n<use href="#m"/>\n</g>\n<g id="m"/>\n<clipPath id="c"/>'
+    assert without_names(drawing).strip() == bare
 
 
 def test_saved_files_are_small_and_repeatable(draw, tmp_path):

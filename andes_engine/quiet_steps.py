@@ -1,0 +1,82 @@
+"""Steps of a real engine whose plan follows without a look at it: at hundreds of requests, looking costs more than deciding.
+
+Between plans (knob `planning_period_s`) what was decided stands. And where a bound says that all live requests would fit and keep
+pace, the trigger of Andes (`decision.contended`) would leave the engine alone, whatever each request's state. Both give the same
+plan as a look would (`tests/parity/test_quiet_steps.py`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine import knobs as kn
+from andes_engine.engine import EngineView
+from andes_engine.live_requests import LiveRequests
+from andes_engine.live_steps import sure_of_room
+from andes_engine.plan_memory import GATE_SHUT, NEXT_PLAN_S
+from andes_engine.schedulers import AUTHORS_CODE, SARATHI
+from andes_engine.vllm.contract import ComputedTokens, Plan
+
+FloatArray = NDArray[np.float64]
+
+
+class QuietSteps:
+    """Answers for a planner where it can.
+
+    Args:
+        scheduler: Number from `schedulers.SCHEDULERS`.
+        step_time: Vector of `step_time.StepTime`.
+        requests: The live requests.
+    """
+
+    def __init__(self, scheduler: int, step_time: FloatArray, requests: LiveRequests) -> None:
+        self._can = scheduler > SARATHI and scheduler != AUTHORS_CODE  # these two look at each request, or count steps
+        self._step_time = step_time
+        self._requests = requests
+        self._verdict = np.zeros(1, dtype=np.int64)
+        self._arguments = sure_of_room.arguments(
+            0, 0, 0.0, EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0), np.zeros(kn.KNOB_COUNT), step_time, self._verdict
+        )
+
+    def plan(self, running: int, view: EngineView, knobs: FloatArray, computed_tokens: ComputedTokens) -> Plan | None:
+        """The plan of a step, or None if it needs a look.
+
+        Args:
+            running: Running requests.
+            view: Engine state and limits; what is free does not matter.
+            knobs: Vector in the order of `knobs.KNOBS`.
+            computed_tokens: Asked about requests whose prompts are being computed.
+        """
+        if not self._can:
+            return None
+        rhythm = self._requests.memory.rhythm
+        if running > 0 and view.now_s < rhythm[NEXT_PLAN_S]:
+            shut = rhythm[GATE_SHUT] != 0.0
+        elif rhythm[GATE_SHUT] == 0.0 and self._sure_of_room(
+            view, knobs
+        ):  # shut: a look found no room at the last plan
+            shut = False
+            rhythm[NEXT_PLAN_S], rhythm[GATE_SHUT] = view.now_s + knobs[kn.PLANNING_PERIOD_S], 0.0
+        else:
+            return None
+        return Plan([], [] if shut else None, None, self._token_budget(running, view, knobs, computed_tokens))
+
+    def _sure_of_room(self, view: EngineView, knobs: FloatArray) -> bool:
+        requests = self._requests
+        if len(requests.table) == 0:
+            return True
+        facts = len(requests.table), requests.context_tokens, float(requests.strictest_s)
+        self._arguments.put_all((*facts, view, knobs, self._step_time, self._verdict))
+        sure_of_room.run(self._arguments)
+        return bool(self._verdict[0])
+
+    def _token_budget(
+        self, running: int, view: EngineView, knobs: FloatArray, computed_tokens: ComputedTokens
+    ) -> int | None:
+        """As the decision has it: whatever decodes, and so many tokens of prefill."""
+        prefill_tokens = round(float(knobs[kn.PREFILL_TOKENS_PER_STEP]))
+        if prefill_tokens >= view.max_batched_tokens:
+            return None
+        budget = self._requests.decoding(running, computed_tokens) + prefill_tokens
+        return budget if budget < view.max_batched_tokens else None
