@@ -53,16 +53,11 @@ def admit_newcomers(
     plan.victim[: survey.live] = False
     slots = batch_limit(view, knobs) - running
     free = free_for_newcomers(survey, view, knobs)
-    owed_tokens, owed_copy_s, newcomers = survey.owed_tokens, 0.0, 0
-    for position in range(running, survey.live):
-        newcomers += plan.chosen[position]
-    for place in range(survey.live):
-        position = plan.by_priority[place]
-        if newcomers == 0:
-            break
-        if position < running or not plan.chosen[position]:
+    owed_tokens, owed_copy_s = survey.owed_tokens, 0.0
+    for place in range(running, survey.live):
+        position = plan.ranked[place]
+        if not plan.chosen[position]:
             continue
-        newcomers -= 1
         if head[N_ADMIT] >= int(round(knobs[kn.ADMISSION_LIMIT])):
             break
         need = plan.weight_blocks[position]
@@ -94,11 +89,9 @@ def open_one(survey: Survey, plan: Decision) -> None:
     """Progress guarantee: an engine with nothing running opens its first waiting request."""
     if survey.running > plan.head[N_PREEMPT] or plan.head[N_ADMIT] > 0:
         return
-    for place in range(survey.live):
-        if plan.by_priority[place] >= survey.running:
-            plan.admit[0] = plan.rows[plan.by_priority[place]]
-            plan.head[N_ADMIT] = 1
-            return
+    if survey.live > survey.running:
+        plan.admit[0] = plan.rows[plan.ranked[survey.running]]
+        plan.head[N_ADMIT] = 1
 
 
 @compiled_into_caller
@@ -119,13 +112,12 @@ def _make_room(
     freed, victims, victims_gain, recompute, copy_s = 0, 0, 0.0, 0, 0.0
     host_room = view.host_free_blocks
     start = head[N_PREEMPT]
-    for place in range(survey.live - 1, -1, -1):
+    for place in range(survey.running - 1, -1, -1):
         if (freed >= shortage.blocks and (victims > 0 or not shortage.needs_slot)) or victims == budget:
             break
-        position = plan.by_priority[place]
+        position = plan.ranked[place]
         row = plan.rows[position]
-        outside = position < survey.running and not plan.chosen[position] and not plan.victim[position]
-        if not outside or table.preemptions[row] >= cap:
+        if plan.chosen[position] or plan.victim[position] or table.preemptions[row] >= cap:
             continue
         plan.preempt[start + victims], outsiders[victims] = row, position
         plan.victim[position] = True

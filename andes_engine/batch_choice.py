@@ -6,21 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.compile_cache import compiled, compiled_into_caller
+from andes_engine.compile_cache import compiled, compiled_for_many, compiled_into_caller
 from andes_engine.decision_buffers import ARRIVAL_S, DIVISOR, Decision, resume_seconds
 from andes_engine.engine import EngineView
 from andes_engine.gains import score
 from andes_engine.knapsack import largest_batch, pack
 from andes_engine.knapsack_exact import pack_exact
 from andes_engine.plan_memory import PlanMemory
-from andes_engine.ranking import rank_by_priority
+from andes_engine.ranking import Ranks, rank_by_priority
 from andes_engine.request import Requests, context_tokens
 from andes_engine.request_index import weigh
 from andes_engine.schedulers import ANDES_EXACT
-from andes_engine.step_time import step_seconds
-from andes_engine.survey import Survey
+from andes_engine.step_time import scalars, step_seconds
+from andes_engine.survey import Survey, is_unusual
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 _BATCH_SIZES = 4
 """Batch sizes tried between B_min and B_max, geometrically spaced."""
@@ -46,7 +47,7 @@ def choose_batch(
     memory: PlanMemory,
     plan: Decision,
 ) -> None:
-    """Find the batch with the largest total value; leaves value, priority, order and choice in `plan`."""
+    """Find the batch with the largest total value; leaves value, priority, rank and choice in `plan`."""
     n = survey.live
     weight, mean_context = plan.weight_blocks[:n], survey.context_tokens / survey.live
     cap = batch_limit(view, knobs)
@@ -71,28 +72,40 @@ def choose_batch(
         if scheduler == ANDES_EXACT:
             total = pack_exact(plan.gain[:n], weight, view.kv_blocks, batch, plan.chosen[:n])
         else:
-            total = pack(plan.by_priority[:n], plan.gain[:n], weight, view.kv_blocks, batch, plan.chosen[:n])
+            packed, gain = plan.ranked[:n], plan.gain[:n]
+            total = pack(ranks_of(plan, n), packed, survey.running, gain, weight, view.kv_blocks, batch, plan.chosen[:n])
         if sizes > 1 and total > best_total:
             best_total = total
             for position in range(n):
                 plan.best[position], plan.best_gain[position] = plan.chosen[position], plan.gain[position]
-                plan.best_order[position] = plan.by_priority[position]
+                plan.best_ranked[position] = plan.ranked[position]
     for position in range(n if sizes > 1 else 0):
         plan.chosen[position], plan.gain[position] = plan.best[position], plan.best_gain[position]
-        plan.by_priority[position] = plan.best_order[position]
+        plan.ranked[position] = plan.best_ranked[position]
 
 
 @compiled
 def _price_resuming(table: Requests, survey: Survey, view: EngineView, step_time: FloatArray, plan: Decision) -> None:
-    """What it costs to go on, s; asks `resume_seconds` where it is not one prefill, as calling it costs more than that sum."""
+    """What it costs to go on, s; asks `resume_seconds` where it may not be one prefill of what is missing."""
+    running, resume_s = survey.running, plan.resume_s
+    _price_prefills(scalars(step_time), plan.missing[: survey.live], resume_s)
+    if survey.unusual == 0:
+        for position in range(running):
+            resume_s[position] = READY if plan.missing[position] == 1 else resume_s[position]
+        return
     for position in range(survey.live):
-        row, tokens = plan.rows[position], plan.missing[position]
-        if position < survey.running and context_tokens(table, row) - table.computed_tokens[row] <= 1:
-            plan.resume_s[position] = READY
-        elif tokens > view.max_batched_tokens or table.host_tokens[row] > table.cached_tokens[row]:
-            plan.resume_s[position] = resume_seconds(table, row, view, step_time)
-        else:
-            plan.resume_s[position] = step_seconds(step_time, tokens, 0, 0, tokens * tokens, 0)
+        row = plan.rows[position]
+        if position < running and context_tokens(table, row) - table.computed_tokens[row] <= 1:
+            resume_s[position] = READY
+        elif is_unusual(table, row, plan.missing[position], view):
+            resume_s[position] = resume_seconds(table, row, view, step_time)
+
+
+@compiled_for_many
+def _price_prefills(step_time: tuple[float, ...], missing: IntArray, resume_s: FloatArray) -> None:
+    for index in range(len(missing)):
+        tokens = max(missing[index], 1)  # as it is: told, or there would be a branch
+        resume_s[index] = step_seconds(step_time, tokens, 0, 0, tokens * tokens, 0)
 
 
 @compiled
@@ -129,8 +142,12 @@ def _largest_batch_within_pace(step_time: FloatArray, mean_context: float, stric
 
 @compiled
 def rank_live(survey: Survey, memory: PlanMemory, plan: Decision) -> None:
-    """Leave the positions of the live requests in `plan.by_priority`, see `rank_by_priority`."""
-    n = survey.live
-    rows, priority, arrival_s = plan.rows[:n], plan.priority[:n], plan.facts[ARRIVAL_S][:n]
-    order, scratch = plan.by_priority[:n], plan.scratch
-    rank_by_priority(rows, survey.running, priority, arrival_s, memory.ranking, memory.places, scratch, order)
+    """Leave the positions of the live requests in `plan.ranked`, see `rank_by_priority`."""
+    ranks, ranked = ranks_of(plan, survey.live), plan.ranked[: survey.live]
+    rank_by_priority(ranks, survey.running, memory.ranking, memory.places, plan.scratch, ranked)
+
+
+@compiled
+def ranks_of(plan: Decision, live: int) -> Ranks:
+    """What decides who of the live requests comes first."""
+    return Ranks(plan.priority[:live], plan.facts[ARRIVAL_S][:live], plan.rows[:live])

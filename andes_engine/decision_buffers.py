@@ -15,6 +15,7 @@ from andes_engine.step_time import prefill_seconds
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+PositionArray = NDArray[np.uint32]
 
 N_PREEMPT, N_ADMIT, N_ORDER, GATED, TOKEN_BUDGET, PLANNED, RESERVE_BLOCKS, N_PAUSED = range(8)
 HEAD_SIZE = 8
@@ -34,15 +35,15 @@ class Decision(NamedTuple):
     """Buffers a decision is written to; rows of the request table, except `head` and the scratch after `order`.
 
     Most of the scratch is by position in `rows`, so that whoever goes over all requests reads neighbours; `facts` has the kind of
-    fact as its first axis. `powers` begins with an exponent, and knows powers of some numbers of blocks (0: not yet).
+    fact as its first axis. `ranked` are the positions of the running requests by falling priority, then those of the waiting ones. `powers` begins with an exponent, and knows powers of some numbers of blocks (0: not yet).
     """
 
     head: IntArray
     preempt: IntArray
     admit: IntArray
     order: IntArray
-    rows: IntArray
-    by_priority: IntArray
+    rows: PositionArray
+    ranked: PositionArray
     gain: FloatArray
     priority: FloatArray
     resume_s: FloatArray
@@ -52,8 +53,8 @@ class Decision(NamedTuple):
     powers: FloatArray
     weight_blocks: IntArray
     missing: IntArray
-    best_order: IntArray
-    scratch: IntArray
+    best_ranked: PositionArray
+    scratch: PositionArray
     chosen: BoolArray
     best: BoolArray
     victim: BoolArray
@@ -67,8 +68,8 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
         np.zeros(max_num_seqs, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),
         np.zeros(max_num_seqs, dtype=np.int64),
-        np.zeros(rows, dtype=np.int64),
-        np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.uint32),
+        np.zeros(rows, dtype=np.uint32),
         np.zeros(rows),
         np.zeros(rows),
         np.zeros(rows),
@@ -78,8 +79,8 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
         np.zeros(_POWERS),
         np.zeros(rows, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),
-        np.zeros(rows, dtype=np.int64),
-        np.zeros((3, rows), dtype=np.int64),
+        np.zeros(rows, dtype=np.uint32),
+        np.zeros((3, rows), dtype=np.uint32),
         np.zeros(rows, dtype=np.bool_),
         np.zeros(rows, dtype=np.bool_),
         np.zeros(rows, dtype=np.bool_),

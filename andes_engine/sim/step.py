@@ -156,15 +156,17 @@ def _schedule_running(
 ) -> tuple[int, bool]:
     """Give running requests from a place on their tokens, in list order. Returns the budget left and whether memory ran out."""
     table, registers, running = engine.table, engine.registers, engine.running
-    size, emergency, index = engine.limits[st.L_BLOCK_SIZE], False, first
+    size, emergency = engine.limits[st.L_BLOCK_SIZE], False
     scheduled[first : registers[st.R_RUNNING]] = 0
+    index = _schedule_decodes(engine, first, budget, scheduled, load)
+    budget -= index - first
     while index < registers[st.R_RUNNING] and budget > 0:
         row = running[index]
-        computed = table.computed_tokens[row]
-        tokens = context_tokens(table, row) - computed
         if table.paused[row] != 0:
             index += 1
             continue
+        computed = table.computed_tokens[row]
+        tokens = context_tokens(table, row) - computed
         if tokens != 1 or computed + 1 >= table.held_blocks[row] * size:  # else: a decode within its last block
             tokens = min(tokens, budget)
             need = needed_blocks(engine, row, tokens)
@@ -181,6 +183,32 @@ def _schedule_running(
         budget -= tokens
         index += 1
     return budget, emergency
+
+
+@compiled
+def _schedule_decodes(engine: Engines, first: int, budget: int, scheduled: IntArray, load: IntArray) -> int:
+    """Give running requests from a place on a token each, as long as that is all they need and there is a block for it.
+
+    Returns:
+        The place of the first that needs something else, or nothing.
+    """
+    table, registers, size = engine.table, engine.registers, engine.limits[st.L_BLOCK_SIZE]
+    place, context = np.uint64(first), 0
+    for row in engine.running[first : min(registers[st.R_RUNNING], first + budget)].view(np.uint64):
+        computed, emitted = table.computed_tokens[row], table.emitted_tokens[row]
+        decodes = (context_tokens(table, row) - computed == 1) & (emitted > 0) & (computed > 0)
+        if not decodes or table.paused[row] != 0:
+            break
+        if computed + 1 >= table.held_blocks[row] * size:  # else: within its last block
+            if needed_blocks(engine, row, 1) > registers[st.R_FREE_BLOCKS]:
+                break
+            grow(engine, row, 1)
+        scheduled[place] = 1
+        place += np.uint64(1)
+        context += computed + 1
+    load[DECODES] += np.int64(place) - first
+    load[CONTEXT] += context
+    return np.int64(place)
 
 
 @compiled_into_caller
@@ -240,7 +268,7 @@ def _execute(engine: Engines, scheduled: IntArray, load: IntArray, decoders: Dec
         pass_iteration(engine, decoders, duration_s)
         kept = part(engine, decoders)
     for index in range(first, registers[st.R_RUNNING]):
-        row, tokens = engine.running[index], scheduled[index]
+        row, tokens = np.uint64(engine.running[index]), scheduled[index]
         computed = table.computed_tokens[row] + tokens
         table.computed_tokens[row] = computed
         if tokens > 0 and computed == context_tokens(table, row):

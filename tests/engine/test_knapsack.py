@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from andes_engine.knapsack import largest_batch, pack
+from andes_engine.knapsack import largest_batch, pack_sorted
 
 items = st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(1, 20)), min_size=1, max_size=9)
 
@@ -15,7 +15,7 @@ items = st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(1, 20)), min_size=1,
 def greedy(gain: np.ndarray, weight: np.ndarray, capacity: int, batch: int) -> tuple[float, np.ndarray]:
     chosen = np.ones(len(gain), dtype=np.bool_)  # pack must clear it
     order = np.argsort(-gain / weight, kind="stable")
-    return pack(order, gain, weight, capacity, batch, chosen), chosen
+    return pack_sorted(order, gain, weight, capacity, batch, chosen), chosen
 
 
 def optimum(gain: np.ndarray, weight: np.ndarray, capacity: int, batch: int) -> float:
