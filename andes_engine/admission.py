@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.batch_choice import batch_limit
-from andes_engine.compile_cache import compiled, compiled_into_caller
-from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision, resume_tokens
+from andes_engine.compile_cache import compiled, compiled_for_many, compiled_into_caller
+from andes_engine.decision_buffers import DUE_S, LATENCY_S, N_ADMIT, N_PREEMPT, Decision, resume_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests
 from andes_engine.schedulers.andes import delay_cost
@@ -24,6 +24,9 @@ from andes_engine.step_time import prefill_seconds, step_seconds
 from andes_engine.survey import Survey, standing_at
 
 FloatArray = NDArray[np.float64]
+
+_TOGETHER = 16
+"""Running requests that are passed over together if a stall costs none of them anything."""
 
 
 class Shortage(NamedTuple):
@@ -204,15 +207,28 @@ def _stall_loss(
     horizon_s, sunk = knobs[kn.HORIZON_S], knobs[kn.SUNK_LAG_WEIGHT]
     start_s, loss = view.now_s + token_latency_s, 0.0
     waiting_price = knobs[kn.WAITING_STALL_PRICE]
-    for position in range(survey.live if waiting_price > 0.0 else survey.running):
-        if loss >= enough:
-            break
-        if plan.victim[position] or position == newcomer:
+    position, end = 0, survey.live if waiting_price > 0.0 else survey.running
+    while position < end and loss < enough:
+        ahead = position + _TOGETHER
+        if ahead <= survey.running and _nobody_is_late(plan.facts, position, start_s, stall_s, token_latency_s):
+            position = ahead
             continue
-        stands, price = standing_at(plan, position), 1.0
-        if position >= survey.running:
-            start_s, price = view.now_s + plan.resume_s[position], waiting_price
-        late = delay_cost(stands, start_s, stall_s, token_latency_s, horizon_s, sunk)
-        if late > 0.0:
-            loss += price * (late - delay_cost(stands, start_s, owed_s, token_latency_s, horizon_s, sunk))
+        if not plan.victim[position] and position != newcomer:
+            stands, price = standing_at(plan, position), 1.0
+            if position >= survey.running:
+                start_s, price = view.now_s + plan.resume_s[position], waiting_price
+            late = delay_cost(stands, start_s, stall_s, token_latency_s, horizon_s, sunk)
+            if late > 0.0:
+                loss += price * (late - delay_cost(stands, start_s, owed_s, token_latency_s, horizon_s, sunk))
+        position += 1
     return loss
+
+
+@compiled_for_many
+def _nobody_is_late(facts: FloatArray, first: int, start_s: float, stall_s: float, token_latency_s: float) -> bool:
+    """Whether the stall costs none of `_TOGETHER` running requests from a position on anything, as `delay_cost` has it."""
+    late = 0
+    for place in range(_TOGETHER):
+        slow, soon = token_latency_s > facts[LATENCY_S, first + place], start_s + stall_s > facts[DUE_S, first + place]
+        late += slow | soon
+    return late == 0

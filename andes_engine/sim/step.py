@@ -26,6 +26,7 @@ from andes_engine.decision_buffers import (
     empty_decision,
 )
 from andes_engine.native import call, native
+from andes_engine.ranking import ONE
 from andes_engine.request import context_tokens, deliver
 from andes_engine.schedulers import SARATHI, VTC
 from andes_engine.sim import decoders as dc
@@ -192,20 +193,24 @@ def _schedule_decodes(engine: Engines, first: int, budget: int, scheduled: IntAr
     Returns:
         The place of the first that needs something else, or nothing.
     """
-    table, registers, size = engine.table, engine.registers, engine.limits[st.L_BLOCK_SIZE]
-    place, context = np.uint64(first), 0
-    for row in engine.running[first : min(registers[st.R_RUNNING], first + budget)].view(np.uint64):
-        computed, emitted = table.computed_tokens[row], table.emitted_tokens[row]
+    table, registers, rows = engine.table, engine.registers, engine.running.view(np.uint64)
+    place, end = np.uint64(first), np.uint64(min(registers[st.R_RUNNING], first + budget))
+    size, free, context = engine.limits[st.L_BLOCK_SIZE], registers[st.R_FREE_BLOCKS], 0
+    if engine.limits[st.L_PREFIX_CACHING] != 0:  # blocks have names
+        return first
+    while place < end:
+        row = rows[place]
+        computed, emitted, held = table.computed_tokens[row], table.emitted_tokens[row], table.held_blocks[row]
+        takes = np.int64(computed + 1 > held * size)
         decodes = (context_tokens(table, row) - computed == 1) & (emitted > 0) & (computed > 0)
-        if not decodes or table.paused[row] != 0:
+        if not (decodes & (table.paused[row] == 0) & (takes <= free)):
             break
-        if computed + 1 >= table.held_blocks[row] * size:  # else: within its last block
-            if needed_blocks(engine, row, 1) > registers[st.R_FREE_BLOCKS]:
-                break
-            grow(engine, row, 1)
+        table.held_blocks[row] = held + takes
         scheduled[place] = 1
-        place += np.uint64(1)
+        free -= takes
         context += computed + 1
+        place += ONE
+    registers[st.R_FREE_BLOCKS] = free
     load[DECODES] += np.int64(place) - first
     load[CONTEXT] += context
     return np.int64(place)
@@ -267,8 +272,9 @@ def _execute(engine: Engines, scheduled: IntArray, load: IntArray, decoders: Dec
     if first > 0:
         pass_iteration(engine, decoders, duration_s)
         kept = part(engine, decoders)
-    for index in range(first, registers[st.R_RUNNING]):
-        row, tokens = np.uint64(engine.running[index]), scheduled[index]
+    rows, left = engine.running.view(np.uint64), np.uint64(kept)
+    for index in range(np.uint64(first), np.uint64(registers[st.R_RUNNING])):
+        row, tokens = rows[index], scheduled[index]
         computed = table.computed_tokens[row] + tokens
         table.computed_tokens[row] = computed
         if tokens > 0 and computed == context_tokens(table, row):
@@ -279,7 +285,7 @@ def _execute(engine: Engines, scheduled: IntArray, load: IntArray, decoders: Dec
             if table.emitted_tokens[row] == engine.output_tokens[row]:
                 finish(engine, row, now_s)
                 continue
-        engine.running[kept] = row
-        kept += 1
+        rows[left] = row
+        left += ONE
     counters[ct.DECODE_TOKENS] += emitted
-    registers[st.R_RUNNING] = kept
+    registers[st.R_RUNNING] = left
