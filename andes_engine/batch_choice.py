@@ -88,16 +88,14 @@ def choose_batch(
 def _price_resuming(table: Requests, survey: Survey, view: EngineView, step_time: FloatArray, plan: Decision) -> None:
     """What it costs to go on, s; asks `resume_seconds` where it may not be one prefill of what is missing."""
     running, resume_s = survey.running, plan.resume_s
-    _price_prefills(scalars(step_time), plan.missing[: survey.live], resume_s)
-    if survey.unusual == 0:
-        for position in range(running):
-            resume_s[position] = READY if plan.missing[position] == 1 else resume_s[position]
-        return
-    for position in range(survey.live):
+    for position in range(running):
+        tokens = plan.missing[position]
+        resume_s[position] = READY if tokens == 1 else step_seconds(step_time, tokens, 0, 0, tokens * tokens, 0)
+    _price_prefills(scalars(step_time), plan.missing[running : survey.live], resume_s[running:])
+    for position in range(survey.live if survey.unusual else 0):
         row = plan.rows[position]
-        if position < running and context_tokens(table, row) - table.computed_tokens[row] <= 1:
-            resume_s[position] = READY
-        elif is_unusual(table, row, plan.missing[position], view):
+        starts = position >= running or context_tokens(table, row) - table.computed_tokens[row] > 1
+        if starts and is_unusual(table, row, plan.missing[position], view):
             resume_s[position] = resume_seconds(table, row, view, step_time)
 
 
@@ -116,10 +114,10 @@ def _weigh_memory(survey: Survey, knobs: FloatArray, plan: Decision) -> None:
         powers[:] = 0.0  # not known yet
         powers[0] = exponent
     for position in range(survey.live):
+        divisor[position] = float(plan.weight_blocks[position])
+    for position in range(0 if exponent == 1.0 else survey.live):
         weight = plan.weight_blocks[position]
-        if exponent == 1.0:
-            divisor[position] = float(weight)
-        elif weight >= len(powers):
+        if weight >= len(powers):
             divisor[position] = float(weight) ** exponent
         else:
             if powers[weight] == 0.0:

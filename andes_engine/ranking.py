@@ -26,7 +26,7 @@ ZERO, ONE = np.uint64(0), np.uint64(1)
 _NEAR = np.uint64(16)
 """Places that one is moved up at most; whoever has to go further is taken out."""
 
-_OVERTAKEN = 2
+_OVERTAKEN = 3
 """So many that overtake the same one, one after the other, say that it is that one which is out of place."""
 
 _SHORT = np.uint64(8)
@@ -124,7 +124,8 @@ def _recall(
 @compiled
 def _sort_again(ranks: Ranks, order: PositionArray, moved: PositionArray, scratch: PositionArray) -> None:
     """Sort positions most of which are in order."""
-    _compare(ranks, order, scratch)
+    if _compare(ranks, order, scratch) == len(order):
+        return
     out = _tidy(ranks, order, scratch, moved)
     if out > 0:
         _sort(ranks, moved[:out], scratch)
@@ -132,13 +133,15 @@ def _sort_again(ranks: Ranks, order: PositionArray, moved: PositionArray, scratc
 
 
 @compiled
-def _compare(ranks: Ranks, order: PositionArray, follows: PositionArray) -> None:
-    """Note who surely comes after the one before it: without branches, which ties would make unpredictable."""
-    last, last_s = np.inf, -np.inf
+def _compare(ranks: Ranks, order: PositionArray, follows: PositionArray) -> int:
+    """Note who surely comes after the one before it, without branches, which ties would make unpredictable; returns how many."""
+    last, last_s, count = np.inf, -np.inf, 0
     for place in range(len(order)):
         mine, mine_s = ranks.priority[order[place]], ranks.arrival_s[order[place]]
         follows[place] = (mine < last) | ((mine == last) & (mine_s > last_s))
+        count += follows[place]
         last, last_s = mine, mine_s
+    return count
 
 
 @compiled

@@ -38,7 +38,7 @@ class Survey(NamedTuple):
     """The live requests together: how many, how many of them run, blocks wanted, context tokens, strictest pace.
 
     Of those that run also the blocks they are about to take, the tokens they have to compute before their next one comes out, and
-    how many were paused. `unusual` are those that may resume by another way than one prefill of what is missing.
+    whether any was paused. `unusual`: whether any of them all `is_unusual`.
     """
 
     live: int
@@ -48,8 +48,8 @@ class Survey(NamedTuple):
     strictest_s: float
     growth_blocks: int
     owed_tokens: int
-    paused: int = 0
-    unusual: int = 0
+    paused: bool = False
+    unusual: bool = False
 
 
 class Group(NamedTuple):
@@ -60,8 +60,8 @@ class Group(NamedTuple):
     strictest_s: float
     growth_blocks: int
     owed_tokens: int
-    paused: int
-    unusual: int
+    paused: bool
+    unusual: bool
 
 
 @compiled_into_caller
@@ -85,7 +85,7 @@ def look_over(
         run.growth_blocks,
         run.owed_tokens,
         run.paused,
-        run.unusual + wait.unusual,
+        run.unusual or wait.unusual,
     )
 
 
@@ -94,19 +94,21 @@ def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, pla
     """Write what `look_over` leaves of each request of a group, from position `first` on."""
     rows, weight_blocks, missing = plan.rows[first:], plan.weight_blocks[first:], plan.missing[first:]
     unsigned = group.view(np.uint64)  # see `ranking`
-    wanted, context, growth, owed, paused, unusual = 0, 0, 0, 0, 0, 0
+    wanted, context, growth, owed, paused, most, elsewhere = 0, 0, 0, 0, 0, 0, 0
     for place in range(len(group)):
         row = unsigned[place]
         blocks, lacks = blocks_wanted(table, row, view), missing_tokens(table, row)
-        rows[place], weight_blocks[place], missing[place] = row, blocks, lacks
         wanted += blocks
         context += context_tokens(table, row)
         growth += max(blocks - table.held_blocks[row], 0)
         owed += lacks - 1
-        paused += table.paused[row]
-        unusual += is_unusual(table, row, lacks, view)
+        paused |= table.paused[row]
+        most = max(most, lacks)
+        elsewhere |= table.cached_tokens[row] | table.host_tokens[row]
+        rows[place], weight_blocks[place], missing[place] = row, blocks, lacks  # last: what may be changed is read again
     strictest_s = _lay_out_readers(table, rows[: len(group)], first, plan)
-    return Group(wanted, context, strictest_s, growth, owed, paused, unusual)
+    unusual = most > view.max_batched_tokens or elsewhere != 0
+    return Group(wanted, context, strictest_s, growth, owed, paused != 0, unusual)
 
 
 @compiled
@@ -132,7 +134,7 @@ def _lay_out_readers(table: Requests, rows: PositionArray, first: int, plan: Dec
 
 @compiled
 def is_unusual(table: Requests, row: int, missing: int, view: EngineView) -> bool:
-    """Whether a request may resume by another way than one prefill of what is missing."""
+    """Whether a request may resume by another way than one prefill of what is missing: in chunks, or with tokens kept elsewhere."""
     return (missing > view.max_batched_tokens) | (table.cached_tokens[row] > 0) | (table.host_tokens[row] > 0)
 
 
