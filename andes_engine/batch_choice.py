@@ -13,12 +13,12 @@ from andes_engine.gains import score
 from andes_engine.knapsack import largest_batch, pack
 from andes_engine.knapsack_exact import pack_exact
 from andes_engine.plan_memory import PlanMemory
-from andes_engine.ranking import Ranks, rank_by_priority
+from andes_engine.ranking import Ranked, Ranks, rank_by_priority
 from andes_engine.request import Requests, context_tokens
 from andes_engine.request_index import weigh
-from andes_engine.schedulers import ANDES_EXACT
+from andes_engine.schedulers import ANDES_EXACT, ANDES_MAX_MIN, ANDES_PERFECT
 from andes_engine.step_time import scalars, step_seconds
-from andes_engine.survey import Survey, is_unusual
+from andes_engine.survey import Survey, is_unusual, lay_out_lags
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -56,6 +56,8 @@ def choose_batch(
     if b_min < b_max:  # only then does the size of the batch matter to a reader
         b_max = max(largest_batch(weight, view.kv_blocks, cap), 1)
         b_min = min(b_min, b_max)
+    if knobs[kn.SUNK_LAG_WEIGHT] > 0.0 or scheduler in (ANDES_MAX_MIN, ANDES_PERFECT):
+        lay_out_lags(table, survey, plan)
     _price_resuming(table, survey, view, step_time, plan)
     _weigh_memory(survey, knobs, plan)
     indexed = weigh(table, n, view.now_s, knobs, plan)
@@ -72,8 +74,8 @@ def choose_batch(
         if scheduler == ANDES_EXACT:
             total = pack_exact(plan.gain[:n], weight, view.kv_blocks, batch, plan.chosen[:n])
         else:
-            packed, gain = plan.ranked[:n], plan.gain[:n]
-            total = pack(ranks_of(plan, n), packed, survey.running, gain, weight, view.kv_blocks, batch, plan.chosen[:n])
+            order, gain = Ranked(ranks_of(plan, n), plan.ranked[:n], survey.running), plan.gain[:n]
+            total = pack(order, gain, weight, view.kv_blocks, batch, sizes > 1, plan.chosen[:n])
         if sizes > 1 and total > best_total:
             best_total = total
             for position in range(n):

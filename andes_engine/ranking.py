@@ -43,6 +43,14 @@ class Ranks(NamedTuple):
     rows: PositionArray
 
 
+class Ranked(NamedTuple):
+    """What `rank_by_priority` leaves: ranks, positions of running requests in order and then those of waiting ones, how many run."""
+
+    ranks: Ranks
+    positions: PositionArray
+    running: int
+
+
 @compiled
 def comes_before(ranks: Ranks, first: int, second: int) -> bool:
     """Whether a position comes before another one."""

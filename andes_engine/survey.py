@@ -113,23 +113,30 @@ def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, pla
 
 @compiled
 def _lay_out_readers(table: Requests, rows: PositionArray, first: int, plan: Decision) -> float:
-    """Write where the reader of each request stands, from position `first` on; returns the strictest pace.
+    """Write where the reader of each request stands but for its lags, from position `first` on; returns the strictest pace.
 
     By itself, as there are only so many registers to keep addresses in.
     """
     facts = plan.facts
     arrival_s, due_s, latency_s = facts[ARRIVAL_S][first:], facts[DUE_S][first:], facts[LATENCY_S][first:]
     emitted, remaining = facts[EMITTED][first:], facts[REMAINING][first:]
-    late_s, lag_sum_s = facts[LATE_S][first:], facts[LAG_SUM_S][first:]
     strictest_s = np.inf
     for place in range(len(rows)):
         row = rows[place]
         stands = standing(table, row)
         arrival_s[place], due_s[place], latency_s[place] = table.arrival_s[row], stands.due_s, stands.latency_s
         emitted[place], remaining[place] = stands.emitted_tokens, stands.remaining_tokens
-        late_s[place], lag_sum_s[place] = stands.late_s, stands.lag_sum_s
         strictest_s = min(strictest_s, stands.latency_s)
     return strictest_s
+
+
+@compiled
+def lay_out_lags(table: Requests, survey: Survey, plan: Decision) -> None:
+    """Write how late each reader's tokens were, for who weighs lag that cannot be undone; by default nobody does."""
+    late_s, lag_sum_s = plan.facts[LATE_S], plan.facts[LAG_SUM_S]
+    for position in range(survey.live):
+        stands = standing(table, plan.rows[position])
+        late_s[position], lag_sum_s[position] = stands.late_s, stands.lag_sum_s
 
 
 @compiled
@@ -140,7 +147,7 @@ def is_unusual(table: Requests, row: int, missing: int, view: EngineView) -> boo
 
 @compiled
 def standing_at(plan: Decision, position: int) -> Standing:
-    """Where the reader at a position of the survey stands."""
+    """Where the reader at a position of the survey stands; its lags are those of the last `lay_out_lags`."""
     facts = plan.facts
     return Standing(
         facts[EMITTED, position],
