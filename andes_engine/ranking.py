@@ -5,7 +5,8 @@ and running with no priority because their readers are far ahead. Who comes a fe
 it belongs. Those that are further off are taken out, sorted among themselves and merged back
 (Emil Ernerfeldt's drop-merge sort, github.com/emilk/drop-merge-sort).
 
-Positions and places are unsigned: numba wraps signed ones round the end, which costs as much as what they are for.
+Positions and places are unsigned: numba wraps signed ones round the end, which costs as much as what they are for. It also makes a
+poor loop of a range of unsigned numbers, hence `while`.
 """
 
 from __future__ import annotations
@@ -97,12 +98,13 @@ def rank_by_priority(
 @compiled
 def _part(priority: FloatArray, some: PositionArray, none: PositionArray) -> int:
     """Positions of some priority and of none, which keep their order better apart. Returns how many have some."""
-    count = ZERO
-    for position in range(np.uint64(len(priority))):
+    position, n, count = ZERO, np.uint64(len(priority)), ZERO
+    while position < n:
         some[count] = position
         none[position - count] = position
         if priority[position] != 0.0:
             count += ONE
+        position += ONE
     return np.int64(count)
 
 
@@ -112,10 +114,10 @@ def _recall(
 ) -> None:
     """Positions of those that wait in their old order, those that are new behind them."""
     n, at, first = np.uint64(len(rows)), ZERO, np.uint64(running)
-    for place in range(n):
+    for place in range(len(rows)):
         places[rows[place]] = place
-    for index in range(np.uint64(ranking[0])):
-        row = np.uint32(ranking[ONE + index])
+    for index in range(1, 1 + ranking[0]):
+        row = np.uint32(ranking[index])
         place = places[row]
         if place < n and rows[place] == row:
             order[at] = first + place
@@ -155,28 +157,33 @@ def _compare(ranks: Ranks, order: PositionArray, follows: PositionArray) -> int:
 @compiled
 def _tidy(ranks: Ranks, order: PositionArray, follows: PositionArray, moved: PositionArray) -> int:
     """Sort `order`, but for those far from where they belong: they go to `moved`. Returns how many do."""
-    kept, out, overtaken, behind_last = ZERO, ZERO, 0, True
-    for place in range(np.uint64(len(order))):
+    place, n, kept, out, overtaken = ZERO, np.uint64(len(order)), ZERO, ZERO, 0
+    while place < n:
+        while overtaken == 0 and place < n and follows[place] != 0:  # nearly always
+            order[kept] = order[place]
+            kept += ONE
+            place += ONE
+        if place == n:
+            break
         position = order[place]
-        if not (behind_last and follows[place] != 0):
-            if kept > ZERO and comes_before(ranks, position, order[kept - ONE]):
-                behind_last = False
-                overtaken += 1
-                if overtaken == _OVERTAKEN:
-                    kept -= ONE
-                    moved[out] = order[kept]
-                    out += ONE
-                    overtaken = 0
-                if kept > _NEAR and comes_before(ranks, position, order[kept - _NEAR]):
-                    moved[out] = position
-                    out += ONE
-                else:
-                    _insert(ranks, position, order, kept)
-                    kept += ONE
-                continue
-            behind_last, overtaken = True, 0
-        order[kept] = position
-        kept += ONE
+        place += ONE
+        if kept == ZERO or not comes_before(ranks, position, order[kept - ONE]):
+            order[kept] = position
+            kept += ONE
+            overtaken = 0
+            continue
+        overtaken += 1
+        if overtaken == _OVERTAKEN:
+            kept -= ONE
+            moved[out] = order[kept]
+            out += ONE
+            overtaken = 1
+        if kept > _NEAR and comes_before(ranks, position, order[kept - _NEAR]):
+            moved[out] = position
+            out += ONE
+        else:
+            _insert(ranks, position, order, kept)
+            kept += ONE
     return np.int64(out)
 
 

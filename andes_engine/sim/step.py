@@ -273,8 +273,10 @@ def _execute(engine: Engines, scheduled: IntArray, load: IntArray, decoders: Dec
         pass_iteration(engine, decoders, duration_s)
         kept = part(engine, decoders)
     rows, left = engine.running.view(np.uint64), np.uint64(kept)
-    for index in range(np.uint64(first), np.uint64(registers[st.R_RUNNING])):
-        row, tokens = rows[index], scheduled[index]
+    place, end = np.uint64(first), np.uint64(registers[st.R_RUNNING])
+    while place < end:
+        row, tokens = rows[place], scheduled[place]
+        place += ONE
         computed = table.computed_tokens[row] + tokens
         table.computed_tokens[row] = computed
         if tokens > 0 and computed == context_tokens(table, row):
