@@ -35,7 +35,8 @@ class Decision(NamedTuple):
     """Buffers a decision is written to; rows of the request table, except `head` and the scratch after `order`.
 
     Most of the scratch is by position in `rows`, so that whoever goes over all requests reads neighbours; `facts` has the kind of
-    fact as its first axis. `ranked` are the positions of the running requests by falling priority, then those of the waiting ones. `powers` begins with an exponent, and knows powers of some numbers of blocks (0: not yet).
+    fact as its first axis. `ranked` are the positions of running requests by falling priority, then those of waiting ones.
+    `powers` begins with an exponent, and knows powers of some numbers of blocks (0: not yet).
     """
 
     head: IntArray

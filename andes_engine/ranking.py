@@ -1,12 +1,12 @@
 """Live requests by falling priority, from the order of the last plan: most of it still holds, so sorting is almost linear.
 
-Running requests come in the order of the last plan, those that wait are remembered. Three groups are put in order: waiting, running,
-and running with no priority because their readers are far ahead. Who comes a few places too late in the old order is inserted where
-it belongs. Those that are further off are taken out, sorted among themselves and merged back
+Running requests come in the order of the last plan, those that wait are remembered. Three groups are put in order: waiting,
+running, and running with no priority because their readers are far ahead. Who comes a few places too late in the old order is
+inserted where it belongs. Those that are further off are taken out, sorted among themselves and merged back
 (Emil Ernerfeldt's drop-merge sort, github.com/emilk/drop-merge-sort).
 
-Positions and places are unsigned: numba wraps signed ones round the end, which costs as much as what they are for. It also makes a
-poor loop of a range of unsigned numbers, hence `while`.
+Positions and places are unsigned: numba wraps signed ones round the end, which costs as much as what they are for. It also makes
+a poor loop of a range of unsigned numbers, hence `while`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Ranks(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """What `rank_by_priority` leaves: ranks, positions of running requests in order and then those of waiting ones, how many run."""
+    """What `rank_by_priority` leaves: positions of running requests in order, then those of waiting ones; how many run."""
 
     ranks: Ranks
     positions: PositionArray
@@ -109,9 +109,7 @@ def _part(priority: FloatArray, some: PositionArray, none: PositionArray) -> int
 
 
 @compiled
-def _recall(
-    rows: PositionArray, running: int, ranking: IntArray, places: PositionArray, order: PositionArray
-) -> None:
+def _recall(rows: PositionArray, running: int, ranking: IntArray, places: PositionArray, order: PositionArray) -> None:
     """Positions of those that wait in their old order, those that are new behind them."""
     n, at, first = np.uint64(len(rows)), ZERO, np.uint64(running)
     for place in range(len(rows)):

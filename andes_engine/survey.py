@@ -105,7 +105,11 @@ def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, pla
         paused |= table.paused[row]
         most = max(most, lacks)
         elsewhere |= table.cached_tokens[row] | table.host_tokens[row]
-        rows[place], weight_blocks[place], missing[place] = row, blocks, lacks  # last: what may be changed is read again
+        rows[place], weight_blocks[place], missing[place] = (
+            row,
+            blocks,
+            lacks,
+        )  # last: what may be changed is read again
     strictest_s = _lay_out_readers(table, rows[: len(group)], first, plan)
     unusual = most > view.max_batched_tokens or elsewhere != 0
     return Group(wanted, context, strictest_s, growth, owed, paused != 0, unusual)
@@ -141,7 +145,7 @@ def lay_out_lags(table: Requests, survey: Survey, plan: Decision) -> None:
 
 @compiled
 def is_unusual(table: Requests, row: int, missing: int, view: EngineView) -> bool:
-    """Whether a request may resume by another way than one prefill of what is missing: in chunks, or with tokens kept elsewhere."""
+    """Whether a request may resume by another way than one prefill of what is missing: in chunks, or with kept tokens."""
     return (missing > view.max_batched_tokens) | (table.cached_tokens[row] > 0) | (table.host_tokens[row] > 0)
 
 

@@ -16,7 +16,9 @@ def ranked(
     rows: np.ndarray, running: int, priority: np.ndarray, arrival_s: np.ndarray, ranking: np.ndarray, table_rows: int
 ) -> list[int]:
     order, scratch = np.zeros(len(rows), dtype=np.uint32), np.zeros((3, len(rows)), dtype=np.uint32)
-    places = np.random.default_rng(1).integers(0, table_rows + 5, table_rows, dtype=np.uint32)  # whatever was left there
+    places = np.random.default_rng(1).integers(
+        0, table_rows + 5, table_rows, dtype=np.uint32
+    )  # whatever was left there
     rank_by_priority(Ranks(priority, arrival_s, rows.astype(np.uint32)), running, ranking, places, scratch, order)
     return order.tolist()
 
@@ -36,9 +38,7 @@ def test_is_sorted_whatever_the_last_order_was(seed: int, live: int, values: int
         priority, arrival_s = priorities[rows], table_arrival_s[rows]
         running = int(rng.integers(0, len(rows) + 1))
         order = ranked(rows, running, priority, arrival_s, ranking, table_rows)
-        assert order == sorted(
-            range(len(rows)), key=lambda at: (at >= running, -priority[at], arrival_s[at], rows[at])
-        )
+        assert order == sorted(range(len(rows)), key=lambda at: (at >= running, -priority[at], arrival_s[at], rows[at]))
 
 
 @given(st.integers(1, 60), st.integers(0, 60))
