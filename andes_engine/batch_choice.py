@@ -144,7 +144,8 @@ def _largest_batch_within_pace(step_time: FloatArray, mean_context: float, stric
 def rank_live(survey: Survey, memory: PlanMemory, plan: Decision) -> None:
     """Leave the positions of the live requests in `plan.ranked`, see `rank_by_priority`."""
     ranks, ranked = ranks_of(plan, survey.live), plan.ranked[: survey.live]
-    rank_by_priority(ranks, survey.running, memory.ranking, memory.places, plan.scratch, ranked)
+    places = memory.places.view(np.uint32)
+    rank_by_priority(ranks, survey.running, memory.ranking, places, plan.scratch, ranked)
 
 
 @compiled

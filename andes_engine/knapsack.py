@@ -49,10 +49,11 @@ def pack(
         for place in range(ZERO, first):
             chosen[ranked[place]] = True
             capacity_blocks -= weight_blocks[ranked[place]]
+            max_batch -= 1
         for place in range(first_end, second):
             chosen[ranked[place]] = True
             capacity_blocks -= weight_blocks[ranked[place]]
-        max_batch -= np.int64(first + second - first_end)
+            max_batch -= 1
     while max_batch > 0:
         while first < first_end and weight_blocks[ranked[first]] > capacity_blocks:
             first += ONE
@@ -74,7 +75,9 @@ def pack(
 
 
 @compiled
-def _surely_fit(order: Ranked, weight_blocks: IntArray, capacity_blocks: int, max_batch: int) -> tuple[int, int]:
+def _surely_fit(
+    order: Ranked, weight_blocks: IntArray, capacity_blocks: int, max_batch: int
+) -> tuple[np.uint64, np.uint64]:
     """Where to begin to compare the groups: all before fit together, so their order among each other is nothing to choose by.
 
     Room is set aside for the running requests of some priority, then waiting ones of some priority are taken while they fit.
@@ -106,7 +109,8 @@ def pack_sorted(
     order: IntArray, gain: FloatArray, weight_blocks: IntArray, capacity_blocks: int, max_batch: int, chosen: BoolArray
 ) -> float:
     """`pack` of positions that are in one order already, whatever it is."""
-    alone = Ranked(Ranks(gain, gain, order), order, len(order))  # nobody is compared: there is no second group
+    positions = order.astype(np.uint32)
+    alone = Ranked(Ranks(gain, gain, positions), positions, len(order))  # nobody is compared: there is no second group
     return float(pack(alone, gain, weight_blocks, capacity_blocks, max_batch, True, chosen))
 
 

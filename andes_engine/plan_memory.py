@@ -14,7 +14,6 @@ from andes_engine.request import Requests
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-PositionArray = NDArray[np.uint32]
 
 NEXT_PLAN_S, GATE_SHUT, NEXT_ABORT_S, ITERATION = range(4)
 """Fields of `rhythm`: when to plan next, whether the gate is shut, when the next reader may leave (simulator only), and how many
@@ -36,7 +35,7 @@ class PlanMemory(NamedTuple):
 
     rhythm: FloatArray
     ranking: IntArray
-    places: PositionArray
+    places: IntArray
     user_service: FloatArray
     length_kind: IntArray
     hazard: FloatArray
@@ -49,7 +48,7 @@ def empty_memory(rows: int, users: int = 1, engines: tuple[int, ...] = ()) -> Pl
     return PlanMemory(
         np.zeros((*engines, 4)),
         np.zeros((*engines, 1 + rows), dtype=np.int64),
-        np.zeros((*engines, rows), dtype=np.uint32),
+        np.zeros((*engines, rows), dtype=np.int64),
         np.zeros((*engines, users)),
         np.zeros((*engines, 1), dtype=np.int64),
         hazard,
@@ -60,7 +59,7 @@ def widened(memory: PlanMemory, rows: int) -> PlanMemory:
     """The same memory with room for more requests."""
     ranking = np.zeros(1 + rows, dtype=np.int64)
     ranking[: len(memory.ranking)] = memory.ranking
-    return memory._replace(ranking=ranking, places=np.zeros(rows, dtype=np.uint32))
+    return memory._replace(ranking=ranking, places=np.zeros(rows, dtype=np.int64))
 
 
 def forget(memory: PlanMemory) -> None:

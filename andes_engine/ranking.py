@@ -96,7 +96,7 @@ def rank_by_priority(
 
 
 @compiled
-def _part(priority: FloatArray, some: PositionArray, none: PositionArray) -> int:
+def _part(priority: FloatArray, some: PositionArray, none: PositionArray) -> np.int64:
     """Positions of some priority and of none, which keep their order better apart. Returns how many have some."""
     position, n, count = ZERO, np.uint64(len(priority)), ZERO
     while position < n:
@@ -153,7 +153,7 @@ def _compare(ranks: Ranks, order: PositionArray, follows: PositionArray) -> int:
 
 
 @compiled
-def _tidy(ranks: Ranks, order: PositionArray, follows: PositionArray, moved: PositionArray) -> int:
+def _tidy(ranks: Ranks, order: PositionArray, follows: PositionArray, moved: PositionArray) -> np.int64:
     """Sort `order`, but for those far from where they belong: they go to `moved`. Returns how many do."""
     place, n, kept, out, overtaken = ZERO, np.uint64(len(order)), ZERO, ZERO, 0
     while place < n:
@@ -186,7 +186,7 @@ def _tidy(ranks: Ranks, order: PositionArray, follows: PositionArray, moved: Pos
 
 
 @compiled
-def _insert(ranks: Ranks, position: int, order: PositionArray, count: int) -> None:
+def _insert(ranks: Ranks, position: int, order: PositionArray, count: np.uint64) -> None:
     """Put a position where it belongs among the first so many, which are sorted."""
     while count > ZERO and comes_before(ranks, position, order[count - ONE]):
         order[count] = order[count - ONE]
@@ -207,7 +207,7 @@ def _sort(ranks: Ranks, moved: PositionArray, scratch: PositionArray) -> None:
             left, right, end = ZERO, start + width, min(start + width + width, n)
             for place in range(width):
                 scratch[place] = moved[start + place]
-            at = start
+            at = np.uint64(start)
             while left < width:
                 if right < end and comes_before(ranks, moved[right], scratch[left]):
                     moved[at] = moved[right]

@@ -82,7 +82,7 @@ def schedule_running(engine: Engines, first: int, budget: int, scheduled: IntArr
 
 
 @compiled
-def _schedule_decodes(engine: Engines, first: int, budget: int, scheduled: IntArray, load: IntArray) -> int:
+def _schedule_decodes(engine: Engines, first: int, budget: int, scheduled: IntArray, load: IntArray) -> np.int64:
     """Give running requests from a place on a token each, as long as that is all they need and there is a block for it.
 
     Returns:
@@ -92,7 +92,7 @@ def _schedule_decodes(engine: Engines, first: int, budget: int, scheduled: IntAr
     place, end = np.uint64(first), np.uint64(min(registers[st.R_RUNNING], first + budget))
     size, free, context = engine.limits[st.L_BLOCK_SIZE], registers[st.R_FREE_BLOCKS], 0
     if engine.limits[st.L_PREFIX_CACHING] != 0:  # blocks have names
-        return first
+        return np.int64(first)
     while place < end:
         row = rows[place]
         computed, emitted, held = table.computed_tokens[row], table.emitted_tokens[row], table.held_blocks[row]
