@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.batch_choice import batch_limit
-from andes_engine.compile_cache import compiled, compiled_into_caller
-from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision, resume_tokens
+from andes_engine.compile_cache import compiled, compiled_for_many, compiled_into_caller
+from andes_engine.decision_buffers import DUE_S, LATENCY_S, N_ADMIT, N_PREEMPT, Decision, resume_tokens
 from andes_engine.engine import EngineView
 from andes_engine.request import Requests
 from andes_engine.schedulers.andes import delay_cost
@@ -24,6 +24,9 @@ from andes_engine.step_time import prefill_seconds, step_seconds
 from andes_engine.survey import Survey, standing_at
 
 FloatArray = NDArray[np.float64]
+
+_TOGETHER = 16
+"""Running requests that are passed over together if a stall costs none of them anything."""
 
 
 class Shortage(NamedTuple):
@@ -53,16 +56,11 @@ def admit_newcomers(
     plan.victim[: survey.live] = False
     slots = batch_limit(view, knobs) - running
     free = free_for_newcomers(survey, view, knobs)
-    owed_tokens, owed_copy_s, newcomers = survey.owed_tokens, 0.0, 0
-    for position in range(running, survey.live):
-        newcomers += plan.chosen[position]
-    for place in range(survey.live):
-        position = plan.by_priority[place]
-        if newcomers == 0:
-            break
-        if position < running or not plan.chosen[position]:
+    owed_tokens, owed_copy_s = survey.owed_tokens, 0.0
+    for place in range(running, survey.live):
+        position = plan.ranked[place]
+        if not plan.chosen[position]:
             continue
-        newcomers -= 1
         if head[N_ADMIT] >= int(round(knobs[kn.ADMISSION_LIMIT])):
             break
         need = plan.weight_blocks[position]
@@ -94,11 +92,9 @@ def open_one(survey: Survey, plan: Decision) -> None:
     """Progress guarantee: an engine with nothing running opens its first waiting request."""
     if survey.running > plan.head[N_PREEMPT] or plan.head[N_ADMIT] > 0:
         return
-    for place in range(survey.live):
-        if plan.by_priority[place] >= survey.running:
-            plan.admit[0] = plan.rows[plan.by_priority[place]]
-            plan.head[N_ADMIT] = 1
-            return
+    if survey.live > survey.running:
+        plan.admit[0] = plan.rows[plan.ranked[survey.running]]
+        plan.head[N_ADMIT] = 1
 
 
 @compiled_into_caller
@@ -119,13 +115,12 @@ def _make_room(
     freed, victims, victims_gain, recompute, copy_s = 0, 0, 0.0, 0, 0.0
     host_room = view.host_free_blocks
     start = head[N_PREEMPT]
-    for place in range(survey.live - 1, -1, -1):
+    for place in range(survey.running - 1, -1, -1):
         if (freed >= shortage.blocks and (victims > 0 or not shortage.needs_slot)) or victims == budget:
             break
-        position = plan.by_priority[place]
+        position = plan.ranked[place]
         row = plan.rows[position]
-        outside = position < survey.running and not plan.chosen[position] and not plan.victim[position]
-        if not outside or table.preemptions[row] >= cap:
+        if plan.chosen[position] or plan.victim[position] or table.preemptions[row] >= cap:
             continue
         plan.preempt[start + victims], outsiders[victims] = row, position
         plan.victim[position] = True
@@ -212,15 +207,28 @@ def _stall_loss(
     horizon_s, sunk = knobs[kn.HORIZON_S], knobs[kn.SUNK_LAG_WEIGHT]
     start_s, loss = view.now_s + token_latency_s, 0.0
     waiting_price = knobs[kn.WAITING_STALL_PRICE]
-    for position in range(survey.live if waiting_price > 0.0 else survey.running):
-        if loss >= enough:
-            break
-        if plan.victim[position] or position == newcomer:
+    position, end = 0, survey.live if waiting_price > 0.0 else survey.running
+    while position < end and loss < enough:
+        ahead = position + _TOGETHER
+        if ahead <= survey.running and _nobody_is_late(plan.facts, position, start_s, stall_s, token_latency_s):
+            position = ahead
             continue
-        stands, price = standing_at(plan, position), 1.0
-        if position >= survey.running:
-            start_s, price = view.now_s + plan.resume_s[position], waiting_price
-        late = delay_cost(stands, start_s, stall_s, token_latency_s, horizon_s, sunk)
-        if late > 0.0:
-            loss += price * (late - delay_cost(stands, start_s, owed_s, token_latency_s, horizon_s, sunk))
+        if not plan.victim[position] and position != newcomer:
+            stands, price = standing_at(plan, position), 1.0
+            if position >= survey.running:
+                start_s, price = view.now_s + plan.resume_s[position], waiting_price
+            late = delay_cost(stands, start_s, stall_s, token_latency_s, horizon_s, sunk)
+            if late > 0.0:
+                loss += price * (late - delay_cost(stands, start_s, owed_s, token_latency_s, horizon_s, sunk))
+        position += 1
     return loss
+
+
+@compiled_for_many
+def _nobody_is_late(facts: FloatArray, first: int, start_s: float, stall_s: float, token_latency_s: float) -> bool:
+    """Whether the stall costs none of `_TOGETHER` running requests from a position on anything, as `delay_cost` has it."""
+    late = 0
+    for place in range(_TOGETHER):
+        slow, soon = token_latency_s > facts[LATENCY_S, first + place], start_s + stall_s > facts[DUE_S, first + place]
+        late += slow | soon
+    return late == 0

@@ -6,21 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.compile_cache import compiled, compiled_into_caller
+from andes_engine.compile_cache import compiled, compiled_for_many, compiled_into_caller
 from andes_engine.decision_buffers import ARRIVAL_S, DIVISOR, Decision, resume_seconds
 from andes_engine.engine import EngineView
 from andes_engine.gains import score
 from andes_engine.knapsack import largest_batch, pack
 from andes_engine.knapsack_exact import pack_exact
 from andes_engine.plan_memory import PlanMemory
-from andes_engine.ranking import rank_by_priority
+from andes_engine.ranking import Ranked, Ranks, rank_by_priority
 from andes_engine.request import Requests, context_tokens
 from andes_engine.request_index import weigh
-from andes_engine.schedulers import ANDES_EXACT
-from andes_engine.step_time import step_seconds
-from andes_engine.survey import Survey
+from andes_engine.schedulers import ANDES_EXACT, ANDES_MAX_MIN, ANDES_PERFECT
+from andes_engine.step_time import scalars, step_seconds
+from andes_engine.survey import Survey, is_unusual, lay_out_lags
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 _BATCH_SIZES = 4
 """Batch sizes tried between B_min and B_max, geometrically spaced."""
@@ -46,7 +47,7 @@ def choose_batch(
     memory: PlanMemory,
     plan: Decision,
 ) -> None:
-    """Find the batch with the largest total value; leaves value, priority, order and choice in `plan`."""
+    """Find the batch with the largest total value; leaves value, priority, rank and choice in `plan`."""
     n = survey.live
     weight, mean_context = plan.weight_blocks[:n], survey.context_tokens / survey.live
     cap = batch_limit(view, knobs)
@@ -55,6 +56,8 @@ def choose_batch(
     if b_min < b_max:  # only then does the size of the batch matter to a reader
         b_max = max(largest_batch(weight, view.kv_blocks, cap), 1)
         b_min = min(b_min, b_max)
+    if knobs[kn.SUNK_LAG_WEIGHT] > 0.0 or scheduler in (ANDES_MAX_MIN, ANDES_PERFECT):
+        lay_out_lags(table, survey, plan)
     _price_resuming(table, survey, view, step_time, plan)
     _weigh_memory(survey, knobs, plan)
     indexed = weigh(table, n, view.now_s, knobs, plan)
@@ -71,28 +74,38 @@ def choose_batch(
         if scheduler == ANDES_EXACT:
             total = pack_exact(plan.gain[:n], weight, view.kv_blocks, batch, plan.chosen[:n])
         else:
-            total = pack(plan.by_priority[:n], plan.gain[:n], weight, view.kv_blocks, batch, plan.chosen[:n])
+            order, gain = Ranked(ranks_of(plan, n), plan.ranked[:n], survey.running), plan.gain[:n]
+            total = pack(order, gain, weight, view.kv_blocks, batch, sizes > 1, plan.chosen[:n])
         if sizes > 1 and total > best_total:
             best_total = total
             for position in range(n):
                 plan.best[position], plan.best_gain[position] = plan.chosen[position], plan.gain[position]
-                plan.best_order[position] = plan.by_priority[position]
+                plan.best_ranked[position] = plan.ranked[position]
     for position in range(n if sizes > 1 else 0):
         plan.chosen[position], plan.gain[position] = plan.best[position], plan.best_gain[position]
-        plan.by_priority[position] = plan.best_order[position]
+        plan.ranked[position] = plan.best_ranked[position]
 
 
 @compiled
 def _price_resuming(table: Requests, survey: Survey, view: EngineView, step_time: FloatArray, plan: Decision) -> None:
-    """What it costs to go on, s; asks `resume_seconds` where it is not one prefill, as calling it costs more than that sum."""
-    for position in range(survey.live):
-        row, tokens = plan.rows[position], plan.missing[position]
-        if position < survey.running and context_tokens(table, row) - table.computed_tokens[row] <= 1:
-            plan.resume_s[position] = READY
-        elif tokens > view.max_batched_tokens or table.host_tokens[row] > table.cached_tokens[row]:
-            plan.resume_s[position] = resume_seconds(table, row, view, step_time)
-        else:
-            plan.resume_s[position] = step_seconds(step_time, tokens, 0, 0, tokens * tokens, 0)
+    """What it costs to go on, s; asks `resume_seconds` where it may not be one prefill of what is missing."""
+    running, resume_s = survey.running, plan.resume_s
+    for position in range(running):
+        tokens = plan.missing[position]
+        resume_s[position] = READY if tokens == 1 else step_seconds(step_time, tokens, 0, 0, tokens * tokens, 0)
+    _price_prefills(scalars(step_time), plan.missing[running : survey.live], resume_s[running:])
+    for position in range(survey.live if survey.unusual else 0):
+        row = plan.rows[position]
+        starts = position >= running or context_tokens(table, row) - table.computed_tokens[row] > 1
+        if starts and is_unusual(table, row, plan.missing[position], view):
+            resume_s[position] = resume_seconds(table, row, view, step_time)
+
+
+@compiled_for_many
+def _price_prefills(step_time: tuple[float, ...], missing: IntArray, resume_s: FloatArray) -> None:
+    for index in range(len(missing)):
+        tokens = max(missing[index], 1)  # as it is: told, or there would be a branch
+        resume_s[index] = step_seconds(step_time, tokens, 0, 0, tokens * tokens, 0)
 
 
 @compiled
@@ -103,10 +116,10 @@ def _weigh_memory(survey: Survey, knobs: FloatArray, plan: Decision) -> None:
         powers[:] = 0.0  # not known yet
         powers[0] = exponent
     for position in range(survey.live):
+        divisor[position] = float(plan.weight_blocks[position])
+    for position in range(0 if exponent == 1.0 else survey.live):
         weight = plan.weight_blocks[position]
-        if exponent == 1.0:
-            divisor[position] = float(weight)
-        elif weight >= len(powers):
+        if weight >= len(powers):
             divisor[position] = float(weight) ** exponent
         else:
             if powers[weight] == 0.0:
@@ -129,8 +142,13 @@ def _largest_batch_within_pace(step_time: FloatArray, mean_context: float, stric
 
 @compiled
 def rank_live(survey: Survey, memory: PlanMemory, plan: Decision) -> None:
-    """Leave the positions of the live requests in `plan.by_priority`, see `rank_by_priority`."""
-    n = survey.live
-    rows, priority, arrival_s = plan.rows[:n], plan.priority[:n], plan.facts[ARRIVAL_S][:n]
-    order, scratch = plan.by_priority[:n], plan.scratch
-    rank_by_priority(rows, survey.running, priority, arrival_s, memory.ranking, memory.places, scratch, order)
+    """Leave the positions of the live requests in `plan.ranked`, see `rank_by_priority`."""
+    ranks, ranked = ranks_of(plan, survey.live), plan.ranked[: survey.live]
+    places = memory.places.view(np.uint32)
+    rank_by_priority(ranks, survey.running, memory.ranking, places, plan.scratch, ranked)
+
+
+@compiled
+def ranks_of(plan: Decision, live: int) -> Ranks:
+    """What decides who of the live requests comes first."""
+    return Ranks(plan.priority[:live], plan.facts[ARRIVAL_S][:live], plan.rows[:live])

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.admission import free_for_newcomers, open_one
-from andes_engine.batch_choice import batch_limit, rank_live
+from andes_engine.batch_choice import batch_limit, rank_live, ranks_of
 from andes_engine.compile_cache import compiled_into_caller
 from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision
 from andes_engine.engine import EngineView
 from andes_engine.plan_memory import PlanMemory
+from andes_engine.ranking import comes_before
 from andes_engine.request import Requests
 from andes_engine.schedulers.score_view import ScoreView
 from andes_engine.schedulers.scoring import may_preempt, score_of
@@ -67,8 +68,16 @@ def _choose(survey: Survey, view: EngineView, knobs: FloatArray, preemptive: boo
         if plan.chosen[position]:
             room -= plan.weight_blocks[position]
             slots -= 1
-    for place in range(survey.live):
-        position = plan.by_priority[place]
+    ranks, first, second = ranks_of(plan, survey.live), 0, survey.running
+    while first < survey.running or second < survey.live:
+        if second == survey.live or (
+            first < survey.running and comes_before(ranks, plan.ranked[first], plan.ranked[second])
+        ):
+            position = plan.ranked[first]
+            first += 1
+        else:
+            position = plan.ranked[second]
+            second += 1
         if plan.chosen[position]:
             continue
         fits = slots > 0 and plan.weight_blocks[position] <= room
@@ -89,16 +98,16 @@ def _admit_chosen(
     slots = batch_limit(view, knobs) - running
     budget, cap = int(round(knobs[kn.PREEMPTION_BUDGET])), int(round(knobs[kn.PREEMPTION_CAP]))
     free = free_for_newcomers(survey, view, knobs)
-    worst = survey.live - 1 if preemptive else -1
-    for place in range(survey.live):
-        position = plan.by_priority[place]
-        if position < running or not plan.chosen[position]:
+    worst = running - 1 if preemptive else -1
+    for place in range(running, survey.live):
+        position = plan.ranked[place]
+        if not plan.chosen[position]:
             continue
         need = plan.weight_blocks[position]
         while (free < need or slots < 1) and worst >= 0 and head[N_PREEMPT] < budget:
-            victim = plan.by_priority[worst]
+            victim = plan.ranked[worst]
             worst -= 1
-            if victim < running and not plan.chosen[victim] and table.preemptions[plan.rows[victim]] < cap:
+            if not plan.chosen[victim] and table.preemptions[plan.rows[victim]] < cap:
                 plan.victim[victim] = True
                 plan.preempt[head[N_PREEMPT]] = plan.rows[victim]
                 head[N_PREEMPT] += 1

@@ -103,7 +103,7 @@ def decide(
         rhythm[GATE_SHUT] = 1.0
         return
     survey = look_over(table, running, waiting, view, memory, plan)
-    pause_those_ahead(table, running, len(waiting), view, knobs, step_time, plan)
+    pause_those_ahead(table, running, len(waiting), survey.paused, view, knobs, step_time, plan)
     if not contended(survey, view, knobs, step_time):
         return
     head[GATED] = 1
@@ -143,18 +143,15 @@ def contended(survey: Survey, view: EngineView, knobs: FloatArray, step_time: Fl
 def _order_running(survey: Survey, plan: Decision) -> None:
     """Decodes by falling priority, then prefills: budget goes to readers first, and vLLM's emergency victim is the last."""
     count, prefills = 0, 0
-    for place in range(survey.live):
-        if count == survey.running:
-            break
-        position = plan.by_priority[place]
-        stays = (position < survey.running) & (not plan.victim[position])
-        decodes = plan.missing[position] == 1
+    for place in range(survey.running):
+        position = plan.ranked[place]
+        stays, decodes = not plan.victim[position], plan.missing[position] == 1
         plan.order[count] = plan.rows[position]  # overwritten by the next one unless counted: faster than a branch
         count += stays & decodes
         prefills += stays & (not decodes)
-    for place in range(survey.live if prefills > 0 else 0):
-        position = plan.by_priority[place]
-        if position < survey.running and not plan.victim[position] and plan.missing[position] > 1:
+    for place in range(survey.running if prefills > 0 else 0):
+        position = plan.ranked[place]
+        if not plan.victim[position] and plan.missing[position] > 1:
             plan.order[count] = plan.rows[position]
             count += 1
     plan.head[N_ORDER] = count

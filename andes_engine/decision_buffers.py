@@ -15,6 +15,7 @@ from andes_engine.step_time import prefill_seconds
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+PositionArray = NDArray[np.uint32]
 
 N_PREEMPT, N_ADMIT, N_ORDER, GATED, TOKEN_BUDGET, PLANNED, RESERVE_BLOCKS, N_PAUSED = range(8)
 HEAD_SIZE = 8
@@ -34,15 +35,16 @@ class Decision(NamedTuple):
     """Buffers a decision is written to; rows of the request table, except `head` and the scratch after `order`.
 
     Most of the scratch is by position in `rows`, so that whoever goes over all requests reads neighbours; `facts` has the kind of
-    fact as its first axis. `powers` begins with an exponent, and knows powers of some numbers of blocks (0: not yet).
+    fact as its first axis. `ranked` are the positions of running requests by falling priority, then those of waiting ones.
+    `powers` begins with an exponent, and knows powers of some numbers of blocks (0: not yet).
     """
 
     head: IntArray
     preempt: IntArray
     admit: IntArray
     order: IntArray
-    rows: IntArray
-    by_priority: IntArray
+    rows: PositionArray
+    ranked: PositionArray
     gain: FloatArray
     priority: FloatArray
     resume_s: FloatArray
@@ -52,8 +54,8 @@ class Decision(NamedTuple):
     powers: FloatArray
     weight_blocks: IntArray
     missing: IntArray
-    best_order: IntArray
-    scratch: IntArray
+    best_ranked: PositionArray
+    scratch: PositionArray
     chosen: BoolArray
     best: BoolArray
     victim: BoolArray
@@ -67,8 +69,8 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
         np.zeros(max_num_seqs, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),
         np.zeros(max_num_seqs, dtype=np.int64),
-        np.zeros(rows, dtype=np.int64),
-        np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.uint32),
+        np.zeros(rows, dtype=np.uint32),
         np.zeros(rows),
         np.zeros(rows),
         np.zeros(rows),
@@ -78,8 +80,8 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
         np.zeros(_POWERS),
         np.zeros(rows, dtype=np.int64),
         np.zeros(rows, dtype=np.int64),
-        np.zeros(rows, dtype=np.int64),
-        np.zeros((3, rows), dtype=np.int64),
+        np.zeros(rows, dtype=np.uint32),
+        np.zeros((3, rows), dtype=np.uint32),
         np.zeros(rows, dtype=np.bool_),
         np.zeros(rows, dtype=np.bool_),
         np.zeros(rows, dtype=np.bool_),
@@ -88,8 +90,11 @@ def empty_decision(max_num_seqs: int, rows: int) -> Decision:
 
 @compiled
 def blocks_for(tokens: int, block_size_tokens: int) -> int:
-    """KV blocks that hold `tokens`. In floating point, exact below 2**52 and many times faster than dividing integers."""
-    return int((tokens + block_size_tokens - 0.5) / block_size_tokens)
+    """KV blocks that hold `tokens`. In floating point, exact below 2**50 and many times faster than dividing integers.
+
+    Times the reciprocal, which a loop works out once: half a token off a whole number of blocks, more than both roundings take.
+    """
+    return int((tokens + block_size_tokens - 0.5) * (1.0 / block_size_tokens))
 
 
 @compiled

@@ -18,12 +18,16 @@ from andes_engine.decision_buffers import (
     Decision,
 )
 from andes_engine.engine import EngineView
+from andes_engine.ranking import ZERO
 from andes_engine.schedulers import ANDES_MAX_MIN, ANDES_PERFECT
 from andes_engine.schedulers.andes import TIE_BREAK, delay_cost, max_min_value, perfect_value, project
 from andes_engine.step_time import step_seconds
 from andes_engine.survey import Survey, standing_at
 
 FloatArray = NDArray[np.float64]
+
+_TOGETHER = np.uint64(16)
+"""Requests looked at together; unsigned as in `ranking`."""
 
 
 @compiled
@@ -81,6 +85,7 @@ def gains_in_pace(
     """`delay_cost` of each by a horizon, to the bit, where tokens come at least as fast as anybody reads.
 
     Then lateness does not grow from token to token, which leaves no branches, and the processor takes several requests at a time.
+    Divisions are most of the time; where all of `_TOGETHER` requests gain nothing, as readers far ahead do, there are none.
 
     Args:
         now_s: Time of the decision, engine clock.
@@ -93,27 +98,40 @@ def gains_in_pace(
     """
     latency, remaining, emitted = facts[LATENCY_S], facts[REMAINING], facts[EMITTED]
     due, late, lag_sum = facts[DUE_S], facts[LATE_S], facts[LAG_SUM_S]
-    for index in range(len(gain)):
-        start_s = now_s + max(resume_s[index], token_latency_s)
-        ahead = max(horizon_s / latency[index], 1.0)
-        ahead = max(remaining[index], 1.0) if remaining[index] < ahead else ahead
-        total = emitted[index] + ahead
-        overdue_s = start_s - due[index]
-        more_s = max(overdue_s + horizon_s, 0.0) if overdue_s < 0.0 else horizon_s
-        added_s = ahead / total * more_s
-        whole_s = total * latency[index] / 2.0
-        served_s = whole_s
-        if sunk_lag_weight > 0.0:
-            past_s = lag_sum[index] + ahead * (late[index] + max(overdue_s, 0.0))
-            served_s += sunk_lag_weight * (past_s / total)
-        cost = whole_s * added_s / (served_s * (served_s + added_s))
-        gain[index] = 0.0 if start_s + horizon_s <= due[index] else cost
+    n = np.uint64(len(gain))
+    for first in range(ZERO, n, _TOGETHER):
+        end, waking = min(first + _TOGETHER, n), 0
+        for index in range(first, end):
+            start_s = now_s + max(resume_s[index], token_latency_s)
+            waking += not start_s + horizon_s <= due[index]
+            gain[index] = 0.0
+        for index in range(first, end if waking > 0 else first):
+            start_s = now_s + max(resume_s[index], token_latency_s)
+            ahead = max(horizon_s / latency[index], 1.0)
+            ahead = max(remaining[index], 1.0) if remaining[index] < ahead else ahead
+            total = emitted[index] + ahead
+            overdue_s = start_s - due[index]
+            more_s = max(overdue_s + horizon_s, 0.0) if overdue_s < 0.0 else horizon_s
+            added_s = ahead / total * more_s
+            whole_s = total * latency[index] / 2.0
+            served_s = whole_s
+            if sunk_lag_weight > 0.0:
+                past_s = lag_sum[index] + ahead * (late[index] + max(overdue_s, 0.0))
+                served_s += sunk_lag_weight * (past_s / total)
+            cost = whole_s * added_s / (served_s * (served_s + added_s))
+            gain[index] = 0.0 if start_s + horizon_s <= due[index] else cost
 
 
 @compiled_for_many
 def _divide(gain: FloatArray, divisor: FloatArray, bonus: float, priority: FloatArray) -> None:
-    for index in range(len(gain)):
-        priority[index] = bonus * gain[index] / divisor[index]
+    n = np.uint64(len(gain))
+    for first in range(ZERO, n, _TOGETHER):
+        end, some = min(first + _TOGETHER, n), 0
+        for index in range(first, end):
+            some += gain[index] != 0.0
+            priority[index] = 0.0
+        for index in range(first, end if some > 0 else first):
+            priority[index] = bonus * gain[index] / divisor[index]
 
 
 @compiled_into_caller

@@ -34,6 +34,7 @@ def pause_those_ahead(
     table: Requests,
     running: IntArray,
     waiting: int,
+    paused: bool,
     view: EngineView,
     knobs: FloatArray,
     step_time: FloatArray,
@@ -45,13 +46,15 @@ def pause_those_ahead(
         table: Live requests.
         running: Rows of running requests. Shape (r,).
         waiting: Requests that wait for a place; with any, nobody is paused.
+        paused: Whether any running request is paused from the last time.
         view: Engine state and limits.
         knobs: Vector in the order of `knobs.KNOBS`.
         step_time: Vector of `step_time.StepTime`.
         plan: Its count of paused requests is raised.
     """
-    for row in running:
-        table.paused[row] = 0
+    if paused:
+        for row in running:
+            table.paused[row] = 0
     threshold = knobs[kn.PAUSE_THRESHOLD_TOKENS]
     if threshold >= _NEVER or len(running) < 2 or waiting > 0:
         return

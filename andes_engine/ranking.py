@@ -1,13 +1,17 @@
 """Live requests by falling priority, from the order of the last plan: most of it still holds, so sorting is almost linear.
 
-Running requests come in the order of the last plan, those that wait are remembered. Three groups are put in order and merged:
-waiting, running, and running with no priority because their readers are far ahead.
-
-Those that broke the old order are taken out, sorted among themselves and merged back
+Running requests come in the order of the last plan, those that wait are remembered. Three groups are put in order: waiting,
+running, and running with no priority because their readers are far ahead. Who comes a few places too late in the old order is
+inserted where it belongs. Those that are further off are taken out, sorted among themselves and merged back
 (Emil Ernerfeldt's drop-merge sort, github.com/emilk/drop-merge-sort).
+
+Positions and places are unsigned: numba wraps signed ones round the end, which costs as much as what they are for. It also makes
+a poor loop of a range of unsigned numbers, hence `while`.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,171 +20,227 @@ from andes_engine.compile_cache import compiled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+PositionArray = NDArray[np.uint32]
 
-_IN_A_ROW = 8
-"""So many taken out one after the other say that it is the one kept before them that is out of place."""
+ZERO, ONE = np.uint64(0), np.uint64(1)
 
-_SHORT = 8
+_NEAR = np.uint64(16)
+"""Places that one is moved up at most; whoever has to go further is taken out."""
+
+_OVERTAKEN = 3
+"""So many that overtake the same one, one after the other, say that it is that one which is out of place."""
+
+_SHORT = np.uint64(8)
 """Up to so many are sorted by insertion."""
+
+_RECALLED = np.uint32(2**32 - 1)
+
+
+class Ranks(NamedTuple):
+    """What decides who comes first, by position: falling priority, then earlier arrival, then the lower row. A total order."""
+
+    priority: FloatArray
+    arrival_s: FloatArray
+    rows: PositionArray
+
+
+class Ranked(NamedTuple):
+    """What `rank_by_priority` leaves: positions of running requests in order, then those of waiting ones; how many run."""
+
+    ranks: Ranks
+    positions: PositionArray
+    running: int
+
+
+@compiled
+def comes_before(ranks: Ranks, first: int, second: int) -> bool:
+    """Whether a position comes before another one."""
+    if ranks.priority[first] != ranks.priority[second]:
+        return ranks.priority[first] > ranks.priority[second]
+    if ranks.arrival_s[first] != ranks.arrival_s[second]:
+        return ranks.arrival_s[first] < ranks.arrival_s[second]
+    return ranks.rows[first] < ranks.rows[second]
 
 
 @compiled
 def rank_by_priority(
-    rows: IntArray,
+    ranks: Ranks,
     running: int,
-    priority: FloatArray,
-    arrival_s: FloatArray,
     ranking: IntArray,
-    places: IntArray,
-    scratch: IntArray,
-    order: IntArray,
+    places: PositionArray,
+    scratch: PositionArray,
+    ranked: PositionArray,
 ) -> None:
-    """Order positions by falling priority, earlier arrival and lower row first among equals: a total order.
+    """Put the positions of running requests in order, and those of waiting ones.
 
     The result does not depend on `ranking`; the time it takes does.
 
     Args:
-        rows: Rows of the live requests. Shape (n,).
-        running: How many of them run, the first ones.
-        priority: Priority of each position in `rows`. Shape (n,).
-        arrival_s: Arrival, likewise. Shape (n,).
+        ranks: Of the live requests, running first. Shape (n,).
+        running: How many of them run.
         ranking: Count and rows of those that waited in the last order; receives the new one. Shape (>= n + 1,).
         places: Scratch, by row.
         scratch: Shape (3, >= n).
-        order: Receives positions in `rows`. Shape (n,).
+        ranked: Receives the positions of those that run in order, then those of the others in order. Shape (n,).
     """
-    wait = len(rows) - running
-    # positions unsigned: numba wraps signed ones round the end, which costs as much as what they are for
-    runners, idle, moved = scratch[0].view(np.uint64), scratch[1].view(np.uint64), scratch[2].view(np.uint64)
-    run = _part(priority[:running], runners, idle)
-    _recall(rows, running, ranking, places, order)
-    ordered, spare = order.view(np.uint64), places.view(np.uint64)
-    for group in (ordered[:wait], runners[:run], idle[: running - run]):
-        kept = _take_out(rows, priority, arrival_s, group, moved)
-        _sort(rows, priority, arrival_s, moved[: len(group) - kept], spare)
-        _merge_back(rows, priority, arrival_s, moved[: len(group) - kept], group)
-    ranking[0] = wait
-    for place in range(wait):
-        ranking[1 + place] = rows[order[place]]
-    _merge_back(rows, priority, arrival_s, runners[:run], ordered[: wait + run])
-    _merge_back(rows, priority, arrival_s, idle[: running - run], ordered)
+    runners, others = ranked[:running], ranked[running:]
+    busy = _part(ranks.priority[:running], runners, scratch[0])
+    idle = scratch[0][: running - busy]
+    _recall(ranks.rows[running:], running, ranking, places, others)
+    for group in (runners[:busy], idle, others):
+        _sort_again(ranks, group, scratch[1], scratch[2])
+    _append(ranks, idle, runners)
+    ranking[0] = len(others)
+    for place in range(len(others)):
+        ranking[1 + place] = ranks.rows[others[place]]
 
 
 @compiled
-def _part(priority: FloatArray, some: IntArray, none: IntArray) -> int:
+def _part(priority: FloatArray, some: PositionArray, none: PositionArray) -> np.int64:
     """Positions of some priority and of none, which keep their order better apart. Returns how many have some."""
-    count = 0
-    for position in range(len(priority)):
+    position, n, count = ZERO, np.uint64(len(priority)), ZERO
+    while position < n:
         some[count] = position
         none[position - count] = position
-        count += priority[position] != 0.0
+        if priority[position] != 0.0:
+            count += ONE
+        position += ONE
+    return np.int64(count)
+
+
+@compiled
+def _recall(rows: PositionArray, running: int, ranking: IntArray, places: PositionArray, order: PositionArray) -> None:
+    """Positions of those that wait in their old order, those that are new behind them."""
+    n, at, first = np.uint64(len(rows)), ZERO, np.uint64(running)
+    for place in range(len(rows)):
+        places[rows[place]] = place
+    for index in range(1, 1 + ranking[0]):
+        row = np.uint32(ranking[index])
+        place = places[row]
+        if place < n and rows[place] == row:
+            order[at] = first + place
+            at += ONE
+            places[row] = _RECALLED
+    fresh = n
+    while at < n:  # most of them have just arrived
+        fresh -= ONE
+        if places[rows[fresh]] != _RECALLED:
+            order[at] = first + fresh
+            at += ONE
+
+
+@compiled
+def _sort_again(ranks: Ranks, order: PositionArray, moved: PositionArray, scratch: PositionArray) -> None:
+    """Sort positions most of which are in order."""
+    if _compare(ranks, order, scratch) == len(order):
+        return
+    out = _tidy(ranks, order, scratch, moved)
+    if out > 0:
+        _sort(ranks, moved[:out], scratch)
+        _merge_back(ranks, moved[:out], order)
+
+
+@compiled
+def _compare(ranks: Ranks, order: PositionArray, follows: PositionArray) -> int:
+    """Note who surely comes after the one before it, without branches, which ties would make unpredictable; returns how many."""
+    last, last_s, count = np.inf, -np.inf, 0
+    for place in range(len(order)):
+        mine, mine_s = ranks.priority[order[place]], ranks.arrival_s[order[place]]
+        follows[place] = (mine < last) | ((mine == last) & (mine_s > last_s))
+        count += follows[place]
+        last, last_s = mine, mine_s
     return count
 
 
 @compiled
-def _recall(rows: IntArray, running: int, ranking: IntArray, places: IntArray, order: IntArray) -> None:
-    """Positions of those that wait in their old order, those that are new behind them."""
-    n, count = len(rows), 0
-    for position in range(running, n):
-        places[rows[position]] = position
-    for place in range(ranking[0]):
-        row = ranking[1 + place]
-        position = places[row]
-        if running <= position < n and rows[position] == row:
-            order[count] = position
-            count += 1
-            places[row] = -1
-    for position in range(running if count < n - running else n, n):
-        if places[rows[position]] >= 0:
-            order[count] = position
-            count += 1
-
-
-@compiled
-def _comes_before(rows: IntArray, priority: FloatArray, arrival_s: FloatArray, first: int, second: int) -> bool:
-    if priority[first] != priority[second]:
-        return priority[first] > priority[second]
-    if arrival_s[first] != arrival_s[second]:
-        return arrival_s[first] < arrival_s[second]
-    return rows[first] < rows[second]
-
-
-@compiled
-def _take_out(rows: IntArray, priority: FloatArray, arrival_s: FloatArray, order: IntArray, moved: IntArray) -> int:
-    """Move what breaks the order to `moved`; what is left, the first so many of `order`, is sorted. Returns how many."""
-    kept, out, in_a_row, place = 0, 0, 0, 0
-    last, last_s = np.inf, -np.inf
-    while place < len(order):
+def _tidy(ranks: Ranks, order: PositionArray, follows: PositionArray, moved: PositionArray) -> np.int64:
+    """Sort `order`, but for those far from where they belong: they go to `moved`. Returns how many do."""
+    place, n, kept, out, overtaken = ZERO, np.uint64(len(order)), ZERO, ZERO, 0
+    while place < n:
+        while overtaken == 0 and place < n and follows[place] != 0:  # nearly always
+            order[kept] = order[place]
+            kept += ONE
+            place += ONE
+        if place == n:
+            break
         position = order[place]
-        if priority[position] < last or (priority[position] == last and arrival_s[position] > last_s):
-            in_order = True  # nearly always
-        else:
-            in_order = kept == 0 or not _comes_before(rows, priority, arrival_s, position, order[kept - 1])
-        if in_order:
-            kept += 1
-        elif kept == 1 or not _comes_before(rows, priority, arrival_s, position, order[kept - 2]):
-            moved[out] = order[kept - 1]
-            out += 1
-        elif in_a_row < _IN_A_ROW:
-            moved[out] = position
-            out += 1
-            in_a_row += 1
-            place += 1
+        place += ONE
+        if kept == ZERO or not comes_before(ranks, position, order[kept - ONE]):
+            order[kept] = position
+            kept += ONE
+            overtaken = 0
             continue
-        else:  # go back to the first of the row, and take out those before it that it overtakes
-            out -= in_a_row
-            place -= in_a_row
-            position = order[place]
-            while kept > 0 and _comes_before(rows, priority, arrival_s, position, order[kept - 1]):
-                moved[out] = order[kept - 1]
-                out += 1
-                kept -= 1
-            kept += 1
-        order[kept - 1] = position
-        last, last_s = priority[position], arrival_s[position]
-        in_a_row = 0
-        place += 1
-    return kept
+        overtaken += 1
+        if overtaken == _OVERTAKEN:
+            kept -= ONE
+            moved[out] = order[kept]
+            out += ONE
+            overtaken = 1
+        if kept > _NEAR and comes_before(ranks, position, order[kept - _NEAR]):
+            moved[out] = position
+            out += ONE
+        else:
+            _insert(ranks, position, order, kept)
+            kept += ONE
+    return np.int64(out)
 
 
 @compiled
-def _sort(rows: IntArray, priority: FloatArray, arrival_s: FloatArray, moved: IntArray, scratch: IntArray) -> None:
+def _insert(ranks: Ranks, position: int, order: PositionArray, count: np.uint64) -> None:
+    """Put a position where it belongs among the first so many, which are sorted."""
+    while count > ZERO and comes_before(ranks, position, order[count - ONE]):
+        order[count] = order[count - ONE]
+        count -= ONE
+    order[count] = position
+
+
+@compiled
+def _sort(ranks: Ranks, moved: PositionArray, scratch: PositionArray) -> None:
     """Merge sort, from short runs sorted by insertion."""
-    n, width = len(moved), _SHORT
-    for start in range(0, n, width):
-        for place in range(start + 1, min(start + width, n)):
-            position, at = moved[place], place
-            while at > start and _comes_before(rows, priority, arrival_s, position, moved[at - 1]):
-                moved[at] = moved[at - 1]
-                at -= 1
-            moved[at] = position
+    n, width = np.uint64(len(moved)), _SHORT
+    for start in range(ZERO, n, width):
+        run = moved[start : min(start + width, n)]
+        for place in range(np.uint64(len(run))):
+            _insert(ranks, run[place], run, place)
     while width < n:
-        for start in range(0, n - width, 2 * width):
-            left, right, end = 0, start + width, min(start + 2 * width, n)
+        for start in range(ZERO, n - width, width + width):
+            left, right, end = ZERO, start + width, min(start + width + width, n)
             for place in range(width):
                 scratch[place] = moved[start + place]
-            at = start
+            at = np.uint64(start)
             while left < width:
-                if right < end and _comes_before(rows, priority, arrival_s, moved[right], scratch[left]):
+                if right < end and comes_before(ranks, moved[right], scratch[left]):
                     moved[at] = moved[right]
-                    right += 1
+                    right += ONE
                 else:
                     moved[at] = scratch[left]
-                    left += 1
-                at += 1
-        width *= 2
+                    left += ONE
+                at += ONE
+        width += width
 
 
 @compiled
-def _merge_back(rows: IntArray, priority: FloatArray, arrival_s: FloatArray, moved: IntArray, order: IntArray) -> None:
+def _merge_back(ranks: Ranks, moved: PositionArray, order: PositionArray) -> None:
     """Put the sorted `moved` into the sorted first part of `order`, the last ones first."""
-    at = len(order) - 1
-    kept, out = len(order) - len(moved) - 1, len(moved) - 1
-    while out >= 0:
-        while kept >= 0 and _comes_before(rows, priority, arrival_s, moved[out], order[kept]):
+    at, kept, out = np.uint64(len(order)), np.uint64(len(order) - len(moved)), np.uint64(len(moved))
+    while out > ZERO:
+        last = moved[out - ONE]
+        while kept > ZERO and comes_before(ranks, last, order[kept - ONE]):
+            at -= ONE
+            kept -= ONE
             order[at] = order[kept]
-            at -= 1
-            kept -= 1
-        order[at] = moved[out]
-        at -= 1
-        out -= 1
+        at -= ONE
+        out -= ONE
+        order[at] = last
+
+
+@compiled
+def _append(ranks: Ranks, moved: PositionArray, order: PositionArray) -> None:
+    """Like `_merge_back` for those that nearly always come behind all of the first part."""
+    kept = len(order) - len(moved)
+    if 0 < kept < len(order) and comes_before(ranks, moved[0], order[kept - 1]):
+        _merge_back(ranks, moved, order)
+        return
+    rest = order[kept:]
+    for place in range(len(moved)):
+        rest[place] = moved[place]

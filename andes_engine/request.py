@@ -17,13 +17,14 @@ IntArray = NDArray[np.int64]
 
 
 _FIELDS: tuple[tuple[str, type[np.generic]], ...] = (
-    # first cache line: what every decoded token touches
-    *((name, np.int32) for name in ("emitted_tokens", "computed_tokens", "held_blocks", "level_tokens")),
-    *((name, np.int32) for name in ("prompt_tokens", "paused")),
-    *((name, np.float64) for name in ("lateness_s", "lag_base_s", "arrival_s", "ttft_s", "latency_s")),
-    # second: what a decision also reads
-    *((name, np.float64) for name in ("remaining_tokens", "score", "first_token_s", "last_token_s", "admitted_s")),
-    *((name, np.int32) for name in ("preemptions", "cached_tokens", "host_tokens", "lost_tokens", "user", "slot")),
+    # first cache line: all that a decision reads of a waiting request, by default
+    *((name, np.int32) for name in ("emitted_tokens", "computed_tokens", "held_blocks", "prompt_tokens")),
+    *((name, np.int32) for name in ("cached_tokens", "host_tokens")),
+    *((name, np.float64) for name in ("lateness_s", "arrival_s", "ttft_s", "latency_s", "remaining_tokens")),
+    # second: what running requests also need
+    *((name, np.int32) for name in ("level_tokens", "paused")),
+    *((name, np.float64) for name in ("lag_base_s", "last_token_s", "first_token_s", "admitted_s", "score")),
+    *((name, np.int32) for name in ("preemptions", "lost_tokens", "user", "slot")),
     # third: the rest
     ("length_hint_tokens", np.float64),
 )

@@ -21,6 +21,7 @@ from andes_engine.decision_buffers import (
     LATENCY_S,
     REMAINING,
     Decision,
+    PositionArray,
     blocks_wanted,
     missing_tokens,
 )
@@ -36,7 +37,8 @@ IntArray = NDArray[np.int64]
 class Survey(NamedTuple):
     """The live requests together: how many, how many of them run, blocks wanted, context tokens, strictest pace.
 
-    Of those that run also the blocks they are about to take, and the tokens they have to compute before their next one comes out.
+    Of those that run also the blocks they are about to take, the tokens they have to compute before their next one comes out, and
+    whether any was paused. `unusual`: whether any of them all `is_unusual`.
     """
 
     live: int
@@ -46,6 +48,8 @@ class Survey(NamedTuple):
     strictest_s: float
     growth_blocks: int
     owed_tokens: int
+    paused: bool = False
+    unusual: bool = False
 
 
 class Group(NamedTuple):
@@ -56,6 +60,8 @@ class Group(NamedTuple):
     strictest_s: float
     growth_blocks: int
     owed_tokens: int
+    paused: bool
+    unusual: bool
 
 
 @compiled_into_caller
@@ -78,6 +84,8 @@ def look_over(
         min(run.strictest_s, wait.strictest_s),
         run.growth_blocks,
         run.owed_tokens,
+        run.paused,
+        run.unusual or wait.unusual,
     )
 
 
@@ -85,30 +93,65 @@ def look_over(
 def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, plan: Decision) -> Group:
     """Write what `look_over` leaves of each request of a group, from position `first` on."""
     rows, weight_blocks, missing = plan.rows[first:], plan.weight_blocks[first:], plan.missing[first:]
+    unsigned = group.view(np.uint64)  # see `ranking`
+    wanted, context, growth, owed, paused, most, elsewhere = 0, 0, 0, 0, 0, 0, 0
+    for place in range(len(group)):
+        row = unsigned[place]
+        blocks, lacks = blocks_wanted(table, row, view), missing_tokens(table, row)
+        wanted += blocks
+        context += context_tokens(table, row)
+        growth += max(blocks - table.held_blocks[row], 0)
+        owed += lacks - 1
+        paused |= table.paused[row]
+        most = max(most, lacks)
+        elsewhere |= table.cached_tokens[row] | table.host_tokens[row]
+        rows[place], weight_blocks[place], missing[place] = (
+            row,
+            blocks,
+            lacks,
+        )  # last: what may be changed is read again
+    strictest_s = _lay_out_readers(table, rows[: len(group)], first, plan)
+    unusual = most > view.max_batched_tokens or elsewhere != 0
+    return Group(wanted, context, strictest_s, growth, owed, paused != 0, unusual)
+
+
+@compiled
+def _lay_out_readers(table: Requests, rows: PositionArray, first: int, plan: Decision) -> float:
+    """Write where the reader of each request stands but for its lags, from position `first` on; returns the strictest pace.
+
+    By itself, as there are only so many registers to keep addresses in.
+    """
     facts = plan.facts
     arrival_s, due_s, latency_s = facts[ARRIVAL_S][first:], facts[DUE_S][first:], facts[LATENCY_S][first:]
     emitted, remaining = facts[EMITTED][first:], facts[REMAINING][first:]
-    late_s, lag_sum_s = facts[LATE_S][first:], facts[LAG_SUM_S][first:]
-    wanted, context, strictest_s, growth, owed = 0, 0, np.inf, 0, 0
-    for place in range(len(group)):
-        row = group[place]
-        blocks, lacks = blocks_wanted(table, row, view), missing_tokens(table, row)
+    strictest_s = np.inf
+    for place in range(len(rows)):
+        row = rows[place]
         stands = standing(table, row)
-        rows[place], weight_blocks[place], missing[place] = row, blocks, lacks
         arrival_s[place], due_s[place], latency_s[place] = table.arrival_s[row], stands.due_s, stands.latency_s
         emitted[place], remaining[place] = stands.emitted_tokens, stands.remaining_tokens
-        late_s[place], lag_sum_s[place] = stands.late_s, stands.lag_sum_s
-        wanted += blocks
-        context += context_tokens(table, row)
         strictest_s = min(strictest_s, stands.latency_s)
-        growth += max(blocks - table.held_blocks[row], 0)
-        owed += lacks - 1
-    return Group(wanted, context, strictest_s, growth, owed)
+    return strictest_s
+
+
+@compiled
+def lay_out_lags(table: Requests, survey: Survey, plan: Decision) -> None:
+    """Write how late each reader's tokens were, for who weighs lag that cannot be undone; by default nobody does."""
+    late_s, lag_sum_s = plan.facts[LATE_S], plan.facts[LAG_SUM_S]
+    for position in range(survey.live):
+        stands = standing(table, plan.rows[position])
+        late_s[position], lag_sum_s[position] = stands.late_s, stands.lag_sum_s
+
+
+@compiled
+def is_unusual(table: Requests, row: int, missing: int, view: EngineView) -> bool:
+    """Whether a request may resume by another way than one prefill of what is missing: in chunks, or with kept tokens."""
+    return (missing > view.max_batched_tokens) | (table.cached_tokens[row] > 0) | (table.host_tokens[row] > 0)
 
 
 @compiled
 def standing_at(plan: Decision, position: int) -> Standing:
-    """Where the reader at a position of the survey stands."""
+    """Where the reader at a position of the survey stands; its lags are those of the last `lay_out_lags`."""
     facts = plan.facts
     return Standing(
         facts[EMITTED, position],

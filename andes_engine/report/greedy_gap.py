@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine.errors import AndesError, CapacityError
-from andes_engine.knapsack import pack
+from andes_engine.knapsack import pack_sorted
 from andes_engine.knapsack_exact import exact_memory_bytes, pack_exact
 from andes_engine.report.grid import Cell, Column, Grid
 
@@ -130,7 +130,7 @@ def _greedy(instance: KnapsackInstance) -> float:
         free = np.where(gain > 0.0, np.inf, gain)  # what weighs nothing and gains something goes first
         priority = np.divide(gain, weight, out=free, where=weight > 0)
     order = np.argsort(-priority, kind="stable")
-    return float(pack(order, gain, weight, capacity, batch, np.empty(len(gain), np.bool_)))
+    return float(pack_sorted(order, gain, weight, capacity, batch, np.empty(len(gain), np.bool_)))
 
 
 def _exact(instance: KnapsackInstance) -> float:

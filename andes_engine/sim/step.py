@@ -1,10 +1,4 @@
-"""One iteration of a vLLM V1 engine (semantics of vLLM 0.32.0, `v1/core/sched/scheduler.py`, `schedule()`).
-
-One token budget is shared by decode and chunked prefill; running requests come before waiting ones; KV is given out in blocks; a
-running request that finds no block preempts the last of the running list; after such an emergency nothing is admitted in that
-iteration; a preempted request goes to the head of the queue; a request is admitted only if its whole sequence would fit
-(`scheduler_reserve_full_isl`).
-"""
+"""One iteration of a vLLM V1 engine: the decision, tokens given out as vLLM does (`scheduling`), their time, their delivery."""
 
 from __future__ import annotations
 
@@ -14,27 +8,26 @@ from numpy.typing import NDArray
 from andes_engine import counters as ct
 from andes_engine.compile_cache import compiled, compiled_allocating, compiled_into_caller
 from andes_engine.decision_buffers import (
-    GATED,
-    N_ADMIT,
     N_ORDER,
     N_PAUSED,
     N_PREEMPT,
     PLANNED,
-    RESERVE_BLOCKS,
     TOKEN_BUDGET,
     Decision,
     empty_decision,
 )
 from andes_engine.native import call, native
+from andes_engine.ranking import ONE
 from andes_engine.request import context_tokens, deliver
 from andes_engine.schedulers import SARATHI, VTC
 from andes_engine.sim import decoders as dc
 from andes_engine.sim import state as st
 from andes_engine.sim.decoders import Decoders, can_decode, no_decoders, part, pass_iteration, settle
 from andes_engine.sim.fast_forward import fast_forward
-from andes_engine.sim.kv_cache import grow, needed_blocks, note_cached, start
+from andes_engine.sim.kv_cache import note_cached
 from andes_engine.sim.lifecycle import finish, note_token, preempt, ready, somebody_leaves
-from andes_engine.sim.load import CONTEXT, DECODES, LOAD_SIZE, PREFILL, load_seconds, note_load
+from andes_engine.sim.load import LOAD_SIZE, PREFILL, load_seconds
+from andes_engine.sim.scheduling import schedule_decoders, schedule_running, schedule_waiting, take_out
 from andes_engine.sim.state import Engines, example_engines, one, view_of
 
 FloatArray = NDArray[np.float64]
@@ -99,10 +92,10 @@ def _step(
     engine.counters[ct.DECISIONS] += plan.head[PLANNED]
     engine.counters[ct.PAUSES] += plan.head[N_PAUSED]
     _apply(engine, plan)
-    budget = plan.head[TOKEN_BUDGET] - _schedule_decoders(engine, decoders, load)
-    budget, emergency = _schedule_running(engine, decoders.head[dc.COUNT], budget, scheduled, load)
+    budget = plan.head[TOKEN_BUDGET] - schedule_decoders(engine, decoders, load)
+    budget, emergency = schedule_running(engine, decoders.head[dc.COUNT], budget, scheduled, load)
     if not emergency:
-        _schedule_waiting(engine, plan, budget, scheduled, load)
+        schedule_waiting(engine, plan, budget, scheduled, load)
     _execute(engine, scheduled, load, decoders)
 
 
@@ -122,104 +115,11 @@ def _apply(engine: Engines, plan: Decision) -> None:
     """Preempt and reorder as planned."""
     head = plan.head
     for index in range(head[N_PREEMPT]):
-        _remove(engine.running, engine.registers, st.R_RUNNING, plan.preempt[index])
+        take_out(engine.running, engine.registers, st.R_RUNNING, plan.preempt[index])
         preempt(engine, plan.preempt[index])
     engine.counters[ct.PLANNED_PREEMPTIONS] += head[N_PREEMPT]
     for place in range(head[N_ORDER]):
         engine.running[place] = plan.order[place]
-
-
-@compiled
-def _remove(queue: IntArray, registers: IntArray, register: int, row: int) -> None:
-    count = registers[register]
-    for index in range(count):
-        if queue[index] == row:
-            for place in range(index, count - 1):
-                queue[place] = queue[place + 1]
-            registers[register] = count - 1
-            return
-
-
-@compiled_into_caller
-def _schedule_decoders(engine: Engines, decoders: Decoders, load: IntArray) -> int:
-    """Begin the iteration's load with one token for each decoder, and take their blocks. Returns the tokens."""
-    head = decoders.head
-    load[:] = 0
-    load[DECODES], load[CONTEXT] = head[dc.COUNT], head[dc.CONTEXT]
-    engine.registers[st.R_FREE_BLOCKS] -= decoders.phases[head[dc.PHASE]]
-    return head[dc.COUNT]
-
-
-@compiled_into_caller
-def _schedule_running(
-    engine: Engines, first: int, budget: int, scheduled: IntArray, load: IntArray
-) -> tuple[int, bool]:
-    """Give running requests from a place on their tokens, in list order. Returns the budget left and whether memory ran out."""
-    table, registers, running = engine.table, engine.registers, engine.running
-    size, emergency, index = engine.limits[st.L_BLOCK_SIZE], False, first
-    scheduled[first : registers[st.R_RUNNING]] = 0
-    while index < registers[st.R_RUNNING] and budget > 0:
-        row = running[index]
-        computed = table.computed_tokens[row]
-        tokens = context_tokens(table, row) - computed
-        if table.paused[row] != 0:
-            index += 1
-            continue
-        if tokens != 1 or computed + 1 >= table.held_blocks[row] * size:  # else: a decode within its last block
-            tokens = min(tokens, budget)
-            need = needed_blocks(engine, row, tokens)
-            while need > registers[st.R_FREE_BLOCKS]:
-                registers[st.R_RUNNING] -= 1
-                victim = running[registers[st.R_RUNNING]]
-                preempt(engine, victim)
-                emergency = True
-                if victim == row:
-                    return budget, emergency
-            grow(engine, row, tokens)
-        scheduled[index] = tokens
-        note_load(load, tokens, computed, table.emitted_tokens[row])
-        budget -= tokens
-        index += 1
-    return budget, emergency
-
-
-@compiled_into_caller
-def _schedule_waiting(engine: Engines, plan: Decision, budget: int, scheduled: IntArray, load: IntArray) -> None:
-    """Admit requests from the plan, or in queue order, until the first that does not fit."""
-    registers = engine.registers
-    gated = plan.head[GATED] != 0
-    offered = plan.head[N_ADMIT] if gated else registers[st.R_WAITING]
-    taken = 0
-    while taken < offered and budget > 0 and registers[st.R_RUNNING] < engine.limits[st.L_MAX_SEQS]:
-        row = plan.admit[taken] if gated else engine.waiting[taken]
-        # vLLM keeps its watermark only while something runs (kv_cache_manager.py, allocate_slots)
-        reserve = plan.head[RESERVE_BLOCKS] if registers[st.R_RUNNING] > 0 else 0
-        tokens = start(engine, row, budget, reserve)
-        if tokens == 0:
-            break
-        engine.table.admitted_s[row] = engine.now_s[0]
-        engine.running[registers[st.R_RUNNING]] = row
-        scheduled[registers[st.R_RUNNING]] = tokens
-        note_load(load, tokens, engine.table.computed_tokens[row], engine.table.emitted_tokens[row])
-        registers[st.R_RUNNING] += 1
-        budget -= tokens
-        taken += 1
-    _drop_admitted(engine, plan, taken)
-
-
-@compiled_into_caller
-def _drop_admitted(engine: Engines, plan: Decision, taken: int) -> None:
-    """Take the admitted requests off the queue."""
-    registers = engine.registers
-    if plan.head[GATED]:
-        for index in range(taken):
-            _remove(engine.waiting, registers, st.R_WAITING, plan.admit[index])
-        return
-    count = registers[st.R_WAITING]
-    if taken > 0:
-        for place in range(count - taken):
-            engine.waiting[place] = engine.waiting[place + taken]
-    registers[st.R_WAITING] = count - taken
 
 
 @compiled_into_caller
@@ -239,8 +139,11 @@ def _execute(engine: Engines, scheduled: IntArray, load: IntArray, decoders: Dec
     if first > 0:
         pass_iteration(engine, decoders, duration_s)
         kept = part(engine, decoders)
-    for index in range(first, registers[st.R_RUNNING]):
-        row, tokens = engine.running[index], scheduled[index]
+    rows, left = engine.running.view(np.uint64), np.uint64(kept)
+    place, end = np.uint64(first), np.uint64(registers[st.R_RUNNING])
+    while place < end:
+        row, tokens = rows[place], scheduled[place]
+        place += ONE
         computed = table.computed_tokens[row] + tokens
         table.computed_tokens[row] = computed
         if tokens > 0 and computed == context_tokens(table, row):
@@ -251,7 +154,7 @@ def _execute(engine: Engines, scheduled: IntArray, load: IntArray, decoders: Dec
             if table.emitted_tokens[row] == engine.output_tokens[row]:
                 finish(engine, row, now_s)
                 continue
-        engine.running[kept] = row
-        kept += 1
+        rows[left] = row
+        left += ONE
     counters[ct.DECODE_TOKENS] += emitted
-    registers[st.R_RUNNING] = kept
+    registers[st.R_RUNNING] = left

@@ -1,7 +1,7 @@
 """How long an iteration takes: the model, its fit to measured iterations, and published engines by name."""
 
 from andes_engine.step_time.fitting import FitReport, RegimeReport, StepSample, UnseenError, fit, unseen_error
-from andes_engine.step_time.model import STEP_TIME_SIZE, StepTime, prefill_seconds, step_seconds
+from andes_engine.step_time.model import STEP_TIME_SIZE, StepTime, prefill_seconds, scalars, step_seconds
 from andes_engine.step_time.presets import load_preset, preset, presets, save_preset
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "preset",
     "presets",
     "save_preset",
+    "scalars",
     "step_seconds",
     "unseen_error",
 ]

@@ -126,6 +126,13 @@ def step_seconds(
 
 
 @compiled
+def scalars(coefficients: FloatArray) -> tuple[float, ...]:
+    """`StepTime.vector` as numbers, for a loop that calls `step_seconds`: nothing written in the loop can change them."""
+    k = coefficients
+    return k[0], k[1], k[2], k[3], k[4], k[5], k[6], k[7], k[8], k[9], k[10], k[11]
+
+
+@compiled
 def prefill_seconds(coefficients: FloatArray, tokens: int, chunk_tokens: int) -> float:
     """Time to prefill `tokens` alone in chunks of `chunk_tokens`, s: what (re)starting a request costs the engine.
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from andes_engine.knapsack import largest_batch, pack
+from andes_engine.knapsack import largest_batch, pack, pack_sorted
+from andes_engine.ranking import Ranked, Ranks
 
 items = st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(1, 20)), min_size=1, max_size=9)
 
@@ -15,7 +16,7 @@ items = st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(1, 20)), min_size=1,
 def greedy(gain: np.ndarray, weight: np.ndarray, capacity: int, batch: int) -> tuple[float, np.ndarray]:
     chosen = np.ones(len(gain), dtype=np.bool_)  # pack must clear it
     order = np.argsort(-gain / weight, kind="stable")
-    return pack(order, gain, weight, capacity, batch, chosen), chosen
+    return pack_sorted(order, gain, weight, capacity, batch, chosen), chosen
 
 
 def optimum(gain: np.ndarray, weight: np.ndarray, capacity: int, batch: int) -> float:
@@ -55,6 +56,24 @@ def test_largest_batch_is_the_largest(weights: list[int], capacity: int, batch: 
         if any(sum(s) <= capacity for s in combinations(weights, size))
     ]
     assert largest_batch(weight, capacity, batch) == max(sizes)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 60), st.integers(0, 900), st.integers(0, 70), st.floats(0.0, 1.0))
+def test_two_sorted_groups_are_packed_like_one(seed: int, live: int, capacity: int, batch: int, none: float) -> None:
+    """With and without adding up the gain, and whatever has no priority or a negative one."""
+    rng = np.random.default_rng(seed)
+    rows, arrival_s = rng.permutation(live).astype(np.uint32), rng.integers(0, 5, live).astype(float)
+    priority = np.where(rng.random(live) < none, rng.choice([0.0, -1.0]), rng.integers(1, 9, live).astype(float))
+    gain, weight, running = rng.random(live), rng.integers(1, 40, live), int(rng.integers(0, live + 1))
+    order = sorted(range(live), key=lambda at: (-priority[at], arrival_s[at], rows[at]))
+    apart = np.array(sorted(order, key=lambda at: at >= running), dtype=np.uint32)
+    expected, chosen = np.empty(live, np.bool_), np.empty(live, np.bool_)
+    total = pack_sorted(np.array(order), gain, weight, capacity, batch, expected)
+    ranked = Ranked(Ranks(priority, arrival_s, rows), apart, running)
+    for add_up in (True, False):
+        given_total = pack(ranked, gain, weight, capacity, batch, add_up, chosen)
+        assert (chosen == expected).all()
+        assert given_total == total or not add_up
 
 
 def test_a_request_that_does_not_fit_is_skipped() -> None:

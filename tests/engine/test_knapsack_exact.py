@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from andes_engine.knapsack import pack
+from andes_engine.knapsack import pack_sorted
 from andes_engine.knapsack_exact import exact_memory_bytes, pack_exact, pack_exact_of_size
 
 items = st.lists(st.tuples(st.floats(-1.0, 1.0), st.integers(0, 20)), max_size=12)
@@ -61,7 +61,7 @@ def test_of_size_is_the_optimum_with_exactly_that_many(pairs: list, capacity: in
 def test_greedy_is_never_above_in_any_order(pairs: list, order: list[int], capacity: int, batch: int) -> None:
     gain, weight = arrays(pairs)
     positions = np.array([place for place in order if place < len(gain)], dtype=np.int64)
-    greedy = pack(positions, gain, weight, capacity, batch, np.empty(len(gain), np.bool_))
+    greedy = pack_sorted(positions, gain, weight, capacity, batch, np.empty(len(gain), np.bool_))
     assert greedy <= exact(gain, weight, capacity, batch)[0] + 1e-12
 
 

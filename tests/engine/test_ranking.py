@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from andes_engine.ranking import rank_by_priority
+from andes_engine.ranking import Ranks, rank_by_priority
 
 FEW, MANY = 3, 10_000
 """Different priorities and arrivals there are: with few, ties decide."""
@@ -15,9 +15,11 @@ FEW, MANY = 3, 10_000
 def ranked(
     rows: np.ndarray, running: int, priority: np.ndarray, arrival_s: np.ndarray, ranking: np.ndarray, table_rows: int
 ) -> list[int]:
-    order, scratch = np.zeros(len(rows), dtype=np.int64), np.zeros((3, len(rows)), dtype=np.int64)
-    places = np.random.default_rng(1).integers(-5, table_rows + 5, table_rows)  # whatever was left there
-    rank_by_priority(rows, running, priority, arrival_s, ranking, places, scratch, order)
+    order, scratch = np.zeros(len(rows), dtype=np.uint32), np.zeros((3, len(rows)), dtype=np.uint32)
+    places = np.random.default_rng(1).integers(
+        0, table_rows + 5, table_rows, dtype=np.uint32
+    )  # whatever was left there
+    rank_by_priority(Ranks(priority, arrival_s, rows.astype(np.uint32)), running, ranking, places, scratch, order)
     return order.tolist()
 
 
@@ -34,8 +36,9 @@ def test_is_sorted_whatever_the_last_order_was(seed: int, live: int, values: int
         priorities[rng.random(table_rows) < 0.2] = rng.integers(0, values)
         priorities[rng.random(table_rows) < none] = 0.0
         priority, arrival_s = priorities[rows], table_arrival_s[rows]
-        order = ranked(rows, int(rng.integers(0, len(rows) + 1)), priority, arrival_s, ranking, table_rows)
-        assert order == sorted(range(len(rows)), key=lambda at: (-priority[at], arrival_s[at], rows[at]))
+        running = int(rng.integers(0, len(rows) + 1))
+        order = ranked(rows, running, priority, arrival_s, ranking, table_rows)
+        assert order == sorted(range(len(rows)), key=lambda at: (at >= running, -priority[at], arrival_s[at], rows[at]))
 
 
 @given(st.integers(1, 60), st.integers(0, 60))
