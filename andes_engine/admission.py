@@ -28,6 +28,9 @@ FloatArray = NDArray[np.float64]
 _TOGETHER = 16
 """Running requests that are passed over together if a stall costs none of them anything."""
 
+UNLIMITED_S = 100.0
+"""Upper bound of the knob `prefill_backlog_s`, which stands for none."""
+
 
 class Shortage(NamedTuple):
     """What a newcomer lacks (blocks, a batch slot), and what the engine owes already (tokens of prefill, seconds of copying)."""
@@ -61,7 +64,7 @@ def admit_newcomers(
         position = plan.ranked[place]
         if not plan.chosen[position]:
             continue
-        if head[N_ADMIT] >= int(round(knobs[kn.ADMISSION_LIMIT])):
+        if head[N_ADMIT] >= int(round(knobs[kn.ADMISSION_LIMIT])) or owes_too_much(owed_tokens, view, knobs, step_time):
             break
         need = plan.weight_blocks[position]
         if slots < 1 or free < need:
@@ -79,6 +82,16 @@ def admit_newcomers(
         slots -= 1
         owed_tokens += resume_tokens(table, rows[position], view, step_time)
     open_one(survey, plan)
+
+
+@compiled
+def owes_too_much(tokens: int, view: EngineView, knobs: FloatArray, step_time: FloatArray) -> bool:
+    """Whether so many tokens of prefill take longer than the knob `prefill_backlog_s`, in full chunks of many prompts."""
+    limit_s = knobs[kn.PREFILL_BACKLOG_S]
+    if tokens <= 0 or limit_s >= UNLIMITED_S:
+        return False
+    chunk = min(view.max_batched_tokens, int(round(knobs[kn.PREFILL_TOKENS_PER_STEP])))
+    return tokens / chunk * step_seconds(step_time, chunk, 0, 0, chunk * chunk, 0) > limit_s
 
 
 @compiled

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.admission import free_for_newcomers, open_one
+from andes_engine.admission import free_for_newcomers, open_one, owes_too_much
 from andes_engine.batch_choice import batch_limit, rank_live, ranks_of
 from andes_engine.compile_cache import compiled_into_caller
 from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision
@@ -51,7 +51,7 @@ def plan_by_score(
         plan.priority[position] = score_of(scheduler, table, plan.rows[position], position < running, look)
     rank_live(survey, memory, plan)
     _choose(survey, view, knobs, may_preempt(scheduler), plan)
-    _admit_chosen(table, survey, view, knobs, may_preempt(scheduler), plan)
+    _admit_chosen(table, survey, view, knobs, step_time, may_preempt(scheduler), plan)
     open_one(survey, plan)
 
 
@@ -91,18 +91,26 @@ def _choose(survey: Survey, view: EngineView, knobs: FloatArray, preemptive: boo
 
 @compiled_into_caller
 def _admit_chosen(
-    table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, preemptive: bool, plan: Decision
+    table: Requests,
+    survey: Survey,
+    view: EngineView,
+    knobs: FloatArray,
+    step_time: FloatArray,
+    preemptive: bool,
+    plan: Decision,
 ) -> None:
     """Admit chosen newcomers best first; each takes free room, then that of unchosen running requests, worst first."""
     head, running = plan.head, survey.running
     slots = batch_limit(view, knobs) - running
     budget, cap = int(round(knobs[kn.PREEMPTION_BUDGET])), int(round(knobs[kn.PREEMPTION_CAP]))
     free = free_for_newcomers(survey, view, knobs)
-    worst = running - 1 if preemptive else -1
+    worst, owed_tokens = running - 1 if preemptive else -1, survey.owed_tokens
     for place in range(running, survey.live):
         position = plan.ranked[place]
         if not plan.chosen[position]:
             continue
+        if owes_too_much(owed_tokens, view, knobs, step_time):
+            return
         need = plan.weight_blocks[position]
         while (free < need or slots < 1) and worst >= 0 and head[N_PREEMPT] < budget:
             victim = plan.ranked[worst]
@@ -119,3 +127,4 @@ def _admit_chosen(
         head[N_ADMIT] += 1
         free -= need
         slots -= 1
+        owed_tokens += plan.missing[position]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.admission import admit_newcomers
+from andes_engine.admission import admit_newcomers, owes_too_much
 from andes_engine.batch_choice import batch_limit, choose_batch
 from andes_engine.by_score import plan_by_score
 from andes_engine.compile_cache import compiled, compiled_into_caller
@@ -131,10 +131,16 @@ def _token_budget(table: Requests, running: IntArray, view: EngineView, knobs: F
 
 @compiled
 def contended(survey: Survey, view: EngineView, knobs: FloatArray, step_time: FloatArray) -> bool:
-    """Selective triggering: requests compete if serving all would pass the KV watermark, the batch cap or a reader's pace."""
+    """Selective triggering: requests compete if serving all would pass the KV watermark, the batch cap or a reader's pace.
+
+    Not in the paper: also if the prefill of all takes longer than the knob `prefill_backlog_s`. An engine with memory to spare can
+    be short of compute, and then it is the order of prefills that decides whose answer begins in time.
+    """
     if survey.live > batch_limit(view, knobs):
         return True
     if survey.wanted_blocks > knobs[kn.KV_WATERMARK] * view.kv_blocks:
+        return True
+    if owes_too_much(survey.owed_tokens + survey.queued_tokens, view, knobs, step_time):
         return True
     return step_seconds(step_time, 0, survey.live, survey.context_tokens, 0, 0) > survey.strictest_s
 

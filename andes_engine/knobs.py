@@ -110,6 +110,16 @@ KNOBS: tuple[Knob, ...] = (
     Knob(
         "planning_period_s", "s", 0.0, 1.0, 0.0, False, "time between plans; 0 plans every iteration, as the paper does"
     ),
+    Knob(
+        "prefill_backlog_s",
+        "s",
+        0.05,
+        100.0,
+        100.0,
+        True,
+        "time for the prefill that admitted requests may owe; with more to do requests compete, and newcomers wait; 100 never "
+        "limits it (the paper does not)",
+    ),
     *INDEX_KNOBS,
 )
 
@@ -135,6 +145,7 @@ INDEX = KNOB_COUNT - len(INDEX_KNOBS)
     KV_RESERVE,
     PAUSE_THRESHOLD_TOKENS,
     PLANNING_PERIOD_S,
+    PREFILL_BACKLOG_S,
 ) = range(INDEX)
 
 

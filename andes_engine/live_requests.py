@@ -199,6 +199,11 @@ class LiveRequests:
         return rows
 
     @property
+    def owe_prefill(self) -> bool:
+        """Whether any request has prompt left to compute."""
+        return bool(self._waiting) or bool(self._prefilling)
+
+    @property
     def strictest_s(self) -> float:
         """Pace of the fastest reader, s per token; infinite without any."""
         return min(self._paces, default=np.inf)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
+from andes_engine.admission import UNLIMITED_S
 from andes_engine.engine import EngineView
 from andes_engine.live_requests import LiveRequests
 from andes_engine.live_steps import sure_of_room
@@ -66,6 +67,8 @@ class QuietSteps:
         requests = self._requests
         if len(requests.table) == 0:
             return True
+        if knobs[kn.PREFILL_BACKLOG_S] < UNLIMITED_S and requests.owe_prefill:
+            return False  # how much, only a look can tell
         facts = len(requests.table), requests.context_tokens, float(requests.strictest_s)
         self._arguments.put_all((*facts, view, knobs, self._step_time, self._verdict))
         sure_of_room.run(self._arguments)

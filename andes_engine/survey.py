@@ -38,7 +38,7 @@ class Survey(NamedTuple):
     """The live requests together: how many, how many of them run, blocks wanted, context tokens, strictest pace.
 
     Of those that run also the blocks they are about to take, the tokens they have to compute before their next one comes out, and
-    whether any was paused. `unusual`: whether any of them all `is_unusual`.
+    whether any was paused. `unusual`: whether any of them all `is_unusual`. `queued_tokens`: what those that wait have to compute.
     """
 
     live: int
@@ -48,8 +48,9 @@ class Survey(NamedTuple):
     strictest_s: float
     growth_blocks: int
     owed_tokens: int
-    paused: bool = False
-    unusual: bool = False
+    queued_tokens: int
+    paused: bool
+    unusual: bool
 
 
 class Group(NamedTuple):
@@ -84,6 +85,7 @@ def look_over(
         min(run.strictest_s, wait.strictest_s),
         run.growth_blocks,
         run.owed_tokens,
+        wait.owed_tokens + len(waiting),
         run.paused,
         run.unusual or wait.unusual,
     )
