@@ -122,7 +122,7 @@ def _recall(rows: PositionArray, running: int, ranking: IntArray, places: Positi
             at += ONE
             places[row] = _RECALLED
     fresh = n
-    while at < n:  # most of them have just arrived
+    while at < n and fresh > ZERO:  # most of them have just arrived; a row given twice is found once
         fresh -= ONE
         if places[rows[fresh]] != _RECALLED:
             order[at] = first + fresh

@@ -52,3 +52,11 @@ def test_one_that_falls_and_one_that_rises(live: int, far: int) -> None:
         order = ranked(rows, 0, priority, arrival_s, ranking, live)
         assert order == sorted(range(live), key=lambda at: (-priority[at], at))
         assert ranking.tolist() == [live, *order]
+
+
+def test_a_row_given_twice_is_no_endless_search() -> None:
+    """Nobody should, but a server would stand still."""
+    rows, ranking = np.array([3, 1, 1, 2]), np.zeros(6, dtype=np.int64)
+    for _ in range(2):
+        ranked(rows, 1, np.array([1.0, 2.0, 2.0, 3.0]), np.zeros(4), ranking, 5)
+    assert ranking[0] == 3
