@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andes_engine import counters as ct
+from andes_engine import knobs as kn
 from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S
 from andes_engine.schedulers import SCHEDULERS
 from andes_engine.sim import state as st_
@@ -56,7 +57,7 @@ def watched(engine, plan, scheduled, load, decoders, words):
 
 # nothing compiled can be called from here
 type(decide).call_words = lambda self: np.zeros(1, dtype=np.int64)
-type(decide).run = lambda self, arguments: self.python(*arguments.values)
+type(decide).run = lambda self, arguments: self.python(*arguments._kept)
 module._step, module.decide_for = watched, decided
 for seed in (20, 26, 44, 48):  # where memory runs out for a chunk of a prompt
     any_case(seed, "fcfs", requests=30).started().advance(np.inf)
@@ -152,9 +153,9 @@ def test_iterations_are_skipped(planning_period_s: float) -> None:
     """Otherwise there would be nothing to compare: most iterations of a calm run are never stepped through."""
     case = any_case(5, "andes")
     simulator = case.started()
-    simulator.set_knobs(
-        0, np.where(np.arange(len(case.knobs)) == len(case.knobs) - 1, planning_period_s, case.knobs.vector)
-    )
+    knobs = case.knobs.vector.copy()
+    knobs[kn.PLANNING_PERIOD_S] = planning_period_s
+    simulator.set_knobs(0, knobs)
     engine, skipped = one(simulator.engines, 0), 0
     decoders = no_decoders.py_func(engine.running.shape[0], 4096)
     while ready(engine, np.inf):

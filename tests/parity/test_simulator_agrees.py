@@ -100,6 +100,7 @@ VARIANTS = {
     "fcfs with vLLM's watermark": Contender("fcfs", "fcfs", {"kv_reserve": 0.1}),
     "plans kept": Contender("andes", "andes", {"planning_period_s": 0.1}),
     "small chunks": Contender("andes", "andes", {"prefill_tokens_per_step": 64.0, "kv_reserve": 0.05}),
+    "prefill owed": Contender("andes", "andes", {"prefill_backlog_s": 0.1}),
     "own score": Contender("own", "tests.own_score.shortest_context"),
 }
 
