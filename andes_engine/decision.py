@@ -133,8 +133,8 @@ def _token_budget(table: Requests, running: IntArray, view: EngineView, knobs: F
 def contended(survey: Survey, view: EngineView, knobs: FloatArray, step_time: FloatArray) -> bool:
     """Selective triggering: requests compete if serving all would pass the KV watermark, the batch cap or a reader's pace.
 
-    Not in the paper: also if the prefill of all takes longer than the knob `prefill_backlog_s`. An engine with memory to spare can
-    be short of compute, and then it is the order of prefills that decides whose answer begins in time.
+    Not in the paper: also if the prefill of all takes longer than the knob `prefill_backlog_s`. An engine with memory to spare
+    can be short of compute, and then it is the order of prefills that decides whose answer begins in time.
     """
     if survey.live > batch_limit(view, knobs):
         return True

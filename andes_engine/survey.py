@@ -38,7 +38,7 @@ class Survey(NamedTuple):
     """The live requests together: how many, how many of them run, blocks wanted, context tokens, strictest pace.
 
     Of those that run also the blocks they are about to take, the tokens they have to compute before their next one comes out, and
-    whether any was paused. `unusual`: whether any of them all `is_unusual`. `queued_tokens`: what those that wait have to compute.
+    whether any was paused. `unusual`: whether any of them all `is_unusual`. `queued_tokens`: what those that wait must compute.
     """
 
     live: int
