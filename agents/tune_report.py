@@ -37,7 +37,7 @@ def study_record(study: optuna.Study, space: SearchSettings) -> dict[str, Any]:
         "failures": failures[:SHOWN],
         "importance": importance(study),
         "top": [_described(trial, space) for trial in best_trials(study)[:SHOWN]],
-        "history": [f"{trial.number} {trial.state.name.lower()} {_rounded(trial)}" for trial in ended],
+        "history": {trial.number: round(trial.value, 4) for trial in best_trials(study) if trial.value is not None},
     }
 
 
@@ -94,13 +94,8 @@ def _described(trial: FrozenTrial, space: SearchSettings) -> dict[str, Any]:
     chosen = {"scheduler": setting.scheduler, "lengths": setting.lengths}
     return {
         "trial": trial.number,
-        "value": _rounded(trial),
+        "value": None if trial.value is None else round(trial.value, 5),
         "terms": trial.user_attrs[TERMS],
         **chosen,
         "knobs": setting.knobs,
     }
-
-
-def _rounded(trial: FrozenTrial) -> float | None:
-    """The objective of a complete trial; a pruned one has none that could be compared."""
-    return round(trial.value, 5) if trial.state == TrialState.COMPLETE and trial.value is not None else None
