@@ -107,11 +107,8 @@ def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, pla
         paused |= table.paused[row]
         most = max(most, lacks)
         elsewhere |= table.cached_tokens[row] | table.host_tokens[row]
-        rows[place], weight_blocks[place], missing[place] = (
-            row,
-            blocks,
-            lacks,
-        )  # last: what may be changed is read again
+        # last: what may have been changed is read again
+        rows[place], weight_blocks[place], missing[place] = row, blocks, lacks
     strictest_s = _lay_out_readers(table, rows[: len(group)], first, plan)
     unusual = most > view.max_batched_tokens or elsewhere != 0
     return Group(wanted, context, strictest_s, growth, owed, paused != 0, unusual)
