@@ -28,7 +28,7 @@ SHOWN = 5
 
 def study_record(study: optuna.Study, space: SearchSettings) -> dict[str, Any]:
     """The study in a form small enough for a repository."""
-    ended = finished(study)
+    ended, best = finished(study), best_trials(study)
     failures = [trial.user_attrs[FAILURE] for trial in ended if FAILURE in trial.user_attrs]
     return {
         "search": space,
@@ -36,8 +36,8 @@ def study_record(study: optuna.Study, space: SearchSettings) -> dict[str, Any]:
         "trials": counts(study),
         "failures": failures[:SHOWN],
         "importance": importance(study),
-        "top": [_described(trial, space) for trial in best_trials(study)[:SHOWN]],
-        "history": {trial.number: round(trial.value, 4) for trial in best_trials(study) if trial.value is not None},
+        "top": [_described(trial, space) for trial in best[:SHOWN]],
+        "history": {trial.number: round(trial.value, 4) for trial in best if trial.value is not None},
     }
 
 

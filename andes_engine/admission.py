@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.batch_choice import batch_limit
+from andes_engine.batch_choice import batch_limit, token_budget
 from andes_engine.compile_cache import compiled, compiled_for_many, compiled_into_caller
 from andes_engine.decision_buffers import DUE_S, LATENCY_S, N_ADMIT, N_PREEMPT, Decision, resume_tokens
 from andes_engine.engine import EngineView
@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 _TOGETHER = 16
 """Running requests that are passed over together if a stall costs none of them anything."""
 
-UNLIMITED_S = 100.0
+UNLIMITED_S = kn.KNOBS[kn.PREFILL_BACKLOG_S].high
 """Upper bound of the knob `prefill_backlog_s`, which stands for none."""
 
 
@@ -90,7 +90,7 @@ def owes_too_much(tokens: int, view: EngineView, knobs: FloatArray, step_time: F
     limit_s = knobs[kn.PREFILL_BACKLOG_S]
     if tokens <= 0 or limit_s >= UNLIMITED_S:
         return False
-    chunk = min(view.max_batched_tokens, int(round(knobs[kn.PREFILL_TOKENS_PER_STEP])))
+    chunk = token_budget(0, view, knobs)
     return tokens / chunk * step_seconds(step_time, chunk, 0, 0, chunk * chunk, 0) > limit_s
 
 

@@ -36,6 +36,12 @@ def batch_limit(view: EngineView, knobs: FloatArray) -> int:
     return min(view.max_num_seqs, int(round(knobs[kn.BATCH_CAP])))
 
 
+@compiled
+def token_budget(decodes: int, view: EngineView, knobs: FloatArray) -> int:
+    """Tokens of an iteration with so many decodes: one each, and the prefill it may have beside them."""
+    return min(view.max_batched_tokens, decodes + int(round(knobs[kn.PREFILL_TOKENS_PER_STEP])))
+
+
 @compiled_into_caller
 def choose_batch(
     table: Requests,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.admission import admit_newcomers, owes_too_much
-from andes_engine.batch_choice import batch_limit, choose_batch
+from andes_engine.batch_choice import batch_limit, choose_batch, token_budget
 from andes_engine.by_score import plan_by_score
 from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import (
@@ -119,14 +119,13 @@ def decide(
 
 @compiled_into_caller
 def _token_budget(table: Requests, running: IntArray, view: EngineView, knobs: FloatArray) -> int:
-    prefill_tokens = int(round(knobs[kn.PREFILL_TOKENS_PER_STEP]))
-    if prefill_tokens >= view.max_batched_tokens:
+    if token_budget(0, view, knobs) == view.max_batched_tokens:  # however many decode
         return view.max_batched_tokens
     decodes = 0
     for row in running:
         if missing_tokens(table, row) == 1:
             decodes += 1
-    return min(view.max_batched_tokens, decodes + prefill_tokens)
+    return token_budget(decodes, view, knobs)
 
 
 @compiled

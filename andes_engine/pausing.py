@@ -20,7 +20,7 @@ from andes_engine.step_time import step_seconds
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_NEVER = 4096.0
+_NEVER = kn.KNOBS[kn.PAUSE_THRESHOLD_TOKENS].high
 
 
 @compiled

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
 from andes_engine.admission import UNLIMITED_S
+from andes_engine.batch_choice import token_budget
 from andes_engine.engine import EngineView
 from andes_engine.live_requests import LiveRequests
 from andes_engine.live_steps import sure_of_room
@@ -77,9 +78,8 @@ class QuietSteps:
     def _token_budget(
         self, running: int, view: EngineView, knobs: FloatArray, computed_tokens: ComputedTokens
     ) -> int | None:
-        """As the decision has it: whatever decodes, and so many tokens of prefill."""
-        prefill_tokens = round(float(knobs[kn.PREFILL_TOKENS_PER_STEP]))
-        if prefill_tokens >= view.max_batched_tokens:
+        """As the decision has it; None for the engine's own."""
+        if token_budget.py_func(0, view, knobs) == view.max_batched_tokens:
             return None
-        budget = self._requests.decoding(running, computed_tokens) + prefill_tokens
+        budget = int(token_budget.py_func(self._requests.decoding(running, computed_tokens), view, knobs))
         return budget if budget < view.max_batched_tokens else None

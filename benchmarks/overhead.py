@@ -162,15 +162,14 @@ def measure(live: int, scarce: bool, steps: int, period_s: float) -> Overhead:
 
 
 COLUMNS = (
-    *(
-        "vLLM alone p50, ms",
-        "with ours p50, ms",
-        "running, alone / with ours",
-        "ours added p50, ms",
-        "p99, ms",
-        "mean, ms",
-    ),
-    *("H100 step, ms", "added / step"),
+    "vLLM alone p50, ms",
+    "with ours p50, ms",
+    "running, alone / with ours",
+    "ours added p50, ms",
+    "p99, ms",
+    "mean, ms",
+    "H100 step, ms",
+    "added / step",
 )
 HEADER = f"| live | KV cache | planned | {' | '.join(COLUMNS)} |"
 

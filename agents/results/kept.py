@@ -63,10 +63,14 @@ def write_kept(rows: Iterable[KeptRow], path: Path) -> Path:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}.part")
-    numbers = {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in (*SCALES, _SEGMENTS)}  # a quarter smaller
-    texts = {"use_dictionary": [*_TEXTS], "column_encoding": numbers}
     pq.write_table(
-        pa.table(columns), staging, compression="zstd", compression_level=19, write_statistics=False, **texts
+        pa.table(columns),
+        staging,
+        compression="zstd",
+        compression_level=19,
+        write_statistics=False,
+        use_dictionary=[*_TEXTS],
+        column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in (*SCALES, _SEGMENTS)},
     )
     staging.replace(path)
     return path

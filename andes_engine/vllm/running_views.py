@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import overload
 
 from andes_engine.vllm.contract import RunningView
 
@@ -63,13 +62,7 @@ class RunOrder(Sequence[str]):
     def __len__(self) -> int:
         return len(self.places)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return RunOrder(self._request_ids, self.places[index])
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
         return self._request_ids[self.places[index]]
 
     def __eq__(self, other: object) -> bool:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from andes_engine.contender import Contender
 from andes_engine.planner import Planner
-from andes_engine.step_time import StepTime
 from andes_engine.vllm.contenders import planner_for, simulated_twin
-from andes_engine.vllm.contract import NO_HOST, HostRoom, Plan, RunningView, WaitingView
+from andes_engine.vllm.contract import Plan
 from andes_engine.vllm.episode import LiveConfig
 from andes_engine.vllm.virtual_clock import VirtualEngine
 from tests.builders import STEP_TIME
 from tests.live.stubs import NEEDS_VLLM, overload
 
 pytestmark = NEEDS_VLLM
-MODEL: StepTime = STEP_TIME
 CASES = {
     "planned always": Contender("andes", "andes", {}),
     "plans kept": Contender("andes", "andes", {"planning_period_s": 0.1}),
@@ -51,16 +48,9 @@ class Watched:
             self.plans.append(plan)
         return plan
 
-    def plan(
-        self,
-        now_s: float,
-        running: Sequence[RunningView],
-        waiting: Sequence[WaitingView],
-        free: int,
-        host: HostRoom = NO_HOST,
-    ) -> Plan:
+    def plan(self, *arguments: object) -> Plan:
         self.looks += 1
-        self.plans.append(self._planner.plan(now_s, running, waiting, free, host))
+        self.plans.append(self._planner.plan(*arguments))  # type: ignore[arg-type]
         return self.plans[-1]
 
 
@@ -74,8 +64,8 @@ def test_the_same_plans_without_a_look(case: str, pipelined: bool) -> None:
     ]
     seen, records = [], []
     for blind in (True, False):
-        engine = VirtualEngine(config, MODEL, "andes", pipelined=pipelined)
-        watched = Watched(planner_for(CASES[case], simulated_twin(config, MODEL)), blind)  # type: ignore[arg-type]
+        engine = VirtualEngine(config, STEP_TIME, "andes", pipelined=pipelined)
+        watched = Watched(planner_for(CASES[case], simulated_twin(config, STEP_TIME)), blind)  # type: ignore[arg-type]
         records.append(engine.replay(requests, watched))  # type: ignore[arg-type]
         assert engine.counters.failures == 0
         seen.append(watched)
