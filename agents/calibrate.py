@@ -47,6 +47,8 @@ class CalibrateResult:
     preset: Path
     copy_s_per_block: float | None
     """Time to copy a KV block to host memory or back, s; None where the engine has no host memory."""
+    host_s: float
+    """vLLM's own time in an iteration, median, s: part of what was fitted."""
 
 
 def calibrate(config: CalibrateConfig) -> CalibrateResult:
@@ -64,11 +66,12 @@ def calibrate(config: CalibrateConfig) -> CalibrateResult:
         fitted = runner.calibrate(config.repeats)
         unseen = runner.check()
         copy_s = runner.copy_s_per_block if config.engine.host_kv_blocks else None
-    grid = calibration_grid(fitted, unseen, copy_s)
+        host_s = runner.host_s
+    grid = calibration_grid(fitted, unseen, host_s, copy_s)
     path = save_measured(fitted, run_dir.path / PRESET, config.engine, "this machine", "scripts.calibrate")
     (run_dir.path / "table.md").write_text(to_markdown(grid), encoding="utf-8")
-    run_dir.write_results({"fit": fitted, "unseen": unseen, "host_copy_s_per_block": copy_s})
-    return CalibrateResult(fitted, unseen, grid, path, copy_s)
+    run_dir.write_results({"fit": fitted, "unseen": unseen, "host_s": host_s, "host_copy_s_per_block": copy_s})
+    return CalibrateResult(fitted, unseen, grid, path, copy_s, host_s)
 
 
 def save_measured(fitted: FitReport, path: Path, engine: LiveConfig, machine: str, script: str) -> Path:
@@ -85,7 +88,9 @@ def save_measured(fitted: FitReport, path: Path, engine: LiveConfig, machine: st
     )
 
 
-def calibration_grid(fitted: FitReport, unseen: UnseenError, copy_s_per_block: float | None = None) -> Grid:
+def calibration_grid(
+    fitted: FitReport, unseen: UnseenError, host_s: float, copy_s_per_block: float | None = None
+) -> Grid:
     """R2 and MAPE of each regime: in sample, cross-validated, and on other traffic."""
     columns = (
         Column("iterations", numeric=False),
@@ -114,6 +119,7 @@ def calibration_grid(fitted: FitReport, unseen: UnseenError, copy_s_per_block: f
     notes = (
         f"With prefill: the {fitted.form} form; cross-validated MAPE of those tried: {tried}.",
         f"All iterations of the other traffic together: {unseen.total:+.1%}.",
+        f"In it, vLLM's own time (scheduling, output): {1e3 * host_s:.2f} ms in an iteration, median.",
         *_copy_note(copy_s_per_block),
     )
     return Grid("Step-time model of this machine", columns, tuple(rows), notes)

@@ -138,7 +138,7 @@ def gpu_run(config: GpuRunConfig) -> GpuRunResult:
     found = burst_differences(result.live, contenders[0].name, config.seed)
     where = f"{config.model} with random weights on {machine['name']}"
     grids = (
-        calibration_grid(result.calibration, result.unseen),
+        calibration_grid(result.calibration, result.unseen, result.host_s),
         live_grid(result, "rows"),
         difference_grid(found, f"{where}, paired over bursts"),
     )
@@ -150,6 +150,7 @@ def gpu_run(config: GpuRunConfig) -> GpuRunResult:
         "served": served,
         "calibration": result.calibration,
         "unseen": result.unseen,
+        "host_s": result.host_s,
         "live": {"live": burst_entries(result.live), "simulated": burst_entries(result.simulated)},
         "differences": found,
         "figures": _figures(run.path, result),

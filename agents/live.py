@@ -42,9 +42,13 @@ class LiveSettings:
 
 @dataclass(frozen=True, slots=True)
 class LiveResult:
-    """Records of the same bursts from both engines, the step-time model that was measured first, and its error if checked."""
+    """Records of the same bursts from both engines, the step-time model that was measured first, and its error if checked.
+
+    `host_s` is vLLM's own time in an iteration of the calibration, median, s.
+    """
 
     calibration: FitReport
+    host_s: float
     simulated: tuple[RunRecord, ...]
     live: tuple[RunRecord, ...]
     unseen: UnseenError | None = None
@@ -86,7 +90,7 @@ def live_runs(
             for burst in bursts
             for contender in contenders
         )
-    return LiveResult(calibration, simulated, live, unseen)
+    return LiveResult(calibration, runner.host_s, simulated, live, unseen)
 
 
 def bursts_for(settings: LiveSettings, engine: EngineConfig) -> list[Workload]:

@@ -34,13 +34,11 @@ class Arm:
     Args:
         name: Different for every arm.
         members: One for each training seed; none where only recorded rows are left of it.
-        hindsight_only: Whether it takes part in the choice in hindsight only.
         recipe: Whether it comes from the zoo.
     """
 
     name: str
     members: tuple[Member, ...]
-    hindsight_only: bool = False
     recipe: bool = False
 
     @property
@@ -64,7 +62,7 @@ def arms_of(config: ResultsConfig) -> list[Arm]:
         *(Arm(entry.name, (Member(0, entry.contender),)) for entry in config.compare.contenders.values()),
         *_zoo(),
         *_ablated(config),
-        *(Arm(entry.name, (Member(0, entry.contender),), True) for entry in config.hindsight.values()),
+        *(Arm(entry.name, (Member(0, entry.contender),)) for entry in config.hindsight.values()),
     ]
     names = [arm.name for arm in arms]
     if twice := next((name for name in names if names.count(name) > 1), None):

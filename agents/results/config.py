@@ -43,14 +43,14 @@ class ResultsConfig:
         capacity_engine: Its engine.
         capacity_workloads: Its traffic, by name.
         capacity_arms: Who takes part in it besides the policy.
-        hindsight: Further fixed settings, only for the choice in hindsight.
-        hindsight_suite: Suite that the choice in hindsight is made on.
+        hindsight: Further fixed settings to choose from in hindsight.
+        parts_suite: Suite where a choice in hindsight is made for each part of a scenario as well.
         segments: Equal spans of time that its requests are grouped in by arrival.
         overload: Lowest load of the overload grid, in shares of FCFS saturation.
         policy: Recipe of the zoo, or ablation, that the goals are about; null for the first recipe.
         ablations: What is left out, by name.
         curves: Training runs whose learning curves are shown; shell patterns are followed.
-        live: Results of `scripts.live_benefit`; null for the recorded ones.
+        live: Run directories of `scripts.live_benefit`; null for what is recorded.
         notes: A sentence on why for a goal, by its letter.
         size: `full`, or `smoke` for a test of every part.
         rerun: `all`, `missing` (what is not recorded, or has changed), or `none`: the page from recorded rows.
@@ -72,13 +72,13 @@ class ResultsConfig:
     capacity_workloads: Mapping[str, WorkloadSettings] = field(default_factory=dict)
     capacity_arms: tuple[str, ...] = ()
     hindsight: Mapping[str, SchedulerSettings] = field(default_factory=dict)
-    hindsight_suite: str = "shifting"
+    parts_suite: str = "shifting"
     segments: int = 8
     overload: float = 1.0
     policy: str | None = None
     ablations: Mapping[str, Ablation] = field(default_factory=dict)
     curves: tuple[str, ...] = ()
-    live: str | None = None
+    live: tuple[str, ...] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     size: str = "full"
     rerun: str = "missing"
@@ -97,6 +97,10 @@ class ResultsConfig:
             )
         if not self.suites:
             raise ConfigError("give at least one suite, such as +suite@suites.held_out=held_out")
+
+    def least_load(self, suite: str) -> float:
+        """Lowest load of a suite that counts: on `held_out` only the overload grid does."""
+        return self.overload if suite == "held_out" else 0.0
 
     @property
     def processes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from agents.results.capacity import capacity_goals, search_curves
 from agents.results.config import ResultsConfig
 from agents.results.curves import FILE as CURVES
 from agents.results.curves import Curves, training_curves
-from agents.results.goals import GoalRow, goal_rows
+from agents.results.goals import BOUNDED, GoalRow, goal_rows, own_goal_rows
 from agents.results.hindsight import Hindsight, choices
 from agents.results.kept import ROWS, KeptRow, write_kept
 from agents.results.live import FILE as LIVE
@@ -33,7 +33,7 @@ class Evidence:
         policy: The arm the goals are about; None while there is none.
         measured: The suites.
         rows: The same as rows to record.
-        hindsight: Choices among the fixed settings.
+        hindsight: Choices among the fixed settings, by suite.
         capacity: QoE against load, and what could not be found.
         live: Bursts on live vLLM.
         curves: Learning curves.
@@ -43,7 +43,7 @@ class Evidence:
     policy: str | None
     measured: Measured
     rows: Sequence[KeptRow]
-    hindsight: Sequence[Hindsight]
+    hindsight: Mapping[str, Sequence[Hindsight]]
     capacity: tuple[CapacityCurves, list[str]]
     live: dict[str, Any]
     curves: Curves
@@ -70,7 +70,7 @@ def gather(config: ResultsConfig) -> Evidence:
     policy, curves, live = policy_of(config, arms), training_curves(config), live_results(config)
     measured, rows = measure(config, arms)
     fixed = [arm.name for arm in arms if arm.fixed]
-    made = choices(measured, config.hindsight_suite, fixed) if config.hindsight_suite in measured.suites else []
+    made = {suite: choices(measured, suite, fixed, config.least_load(suite)) for suite in measured.suites}
     capacity = search_curves(config, [arm for arm in arms if arm.name in (policy, *config.capacity_arms)])
     return Evidence(arms, policy, measured, rows, made, capacity, live, curves)
 
@@ -81,10 +81,12 @@ def goals_of(config: ResultsConfig, found: Evidence) -> list[GoalRow]:
         found.policy,
         *(one.contender.name for arm in found.arms if arm.name == found.policy for one in arm.members),
     ]
+    made = found.hindsight.get(BOUNDED, [])
     return [
-        *goal_rows(found.measured, found.policy, config.overload, found.clairvoyant, found.hindsight, config.seed),
+        *goal_rows(found.measured, found.policy, config.overload, found.clairvoyant, made, config.seed),
         *capacity_goals(found.capacity[0], found.policy, config.capacity.target, config.seed),
         *live_goals(found.live, [name for name in live_names if name], config.seed),
+        *own_goal_rows(found.measured, found.policy, config.seed),
     ]
 
 

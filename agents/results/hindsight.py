@@ -25,13 +25,14 @@ class Hindsight(NamedTuple):
     values: list[FloatArray]
 
 
-def choices(measured: Measured, suite: str, fixed: Sequence[str]) -> list[Hindsight]:
+def choices(measured: Measured, suite: str, fixed: Sequence[str], least_load: float = 0.0) -> list[Hindsight]:
     """All four ways to choose; those for each part only where they were kept, honest ones only with two workloads everywhere.
 
     Args:
         measured: What came out.
         suite: Where.
         fixed: The settings to choose from.
+        least_load: Loads below it do not count.
     """
     taking_part = [arm for arm in fixed if (suite, arm) in measured.found]
     if not taking_part:
@@ -42,7 +43,7 @@ def choices(measured: Measured, suite: str, fixed: Sequence[str]) -> list[Hindsi
     ways = [("each scenario", whole)]
     if len(parts) == len(found):
         ways.append(("each part of it", np.stack(parts)))
-    rows = measured.suites[suite].strata(lambda place: True).values()
+    rows = measured.suites[suite].strata(lambda place: place.load is None or place.load >= least_load).values()
     halves = all(len(numbers) > 1 for numbers in rows)
     return [
         Hindsight(name, honest, [chosen(values[:, numbers], honest) for numbers in rows])
@@ -73,13 +74,19 @@ def chosen(values: FloatArray, honest: bool) -> FloatArray:
 
 
 def hindsight_grid(
-    measured: Measured, suite: str, made: Sequence[Hindsight], policy: str | None, reference: str, seed: int = 0
+    measured: Measured,
+    suite: str,
+    made: Sequence[Hindsight],
+    policy: str | None,
+    reference: str,
+    seed: int = 0,
+    least_load: float = 0.0,
 ) -> Grid:
     """Each way to choose, and the policy, against the best fixed setting of all scenarios."""
-    theirs = measured.strata(suite, reference, "qoe_mean")
+    theirs = measured.strata(suite, reference, "qoe_mean", least_load)
     columns = [Column("chosen in hindsight for", numeric=False), Column("chosen on", numeric=False)]
     columns += [Column(f"mean QoE over {reference}"), Column("policy over the choice")]
-    ours = measured.strata(suite, policy, "qoe_mean") if policy else []
+    ours = measured.strata(suite, policy, "qoe_mean", least_load) if policy else []
     rows = [
         (
             Cell(entry.name),
@@ -90,4 +97,5 @@ def hindsight_grid(
         for entry in made
     ]
     rows.append((Cell(policy or "policy"), Cell("–"), cell_of(effect(ours, theirs, seed=seed)), Cell()))
-    return Grid(f"Choices in hindsight, suite {suite}", tuple(columns), tuple(rows))
+    loads = f", loads >= {least_load:g}" if least_load else ""
+    return Grid(f"Choices in hindsight, suite {suite}{loads}", tuple(columns), tuple(rows))

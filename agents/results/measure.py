@@ -37,8 +37,7 @@ def measure(config: ResultsConfig, arms: Sequence[Arm]) -> tuple[Measured, list[
     rows = {key: row for key, row in kept.items() if row.suite_hash == hashes.get(row.suite)}
     _tell_stale(kept, rows)
     for name, suite in suites.items():
-        taking_part = [arm for arm in arms if not arm.hindsight_only or name == config.hindsight_suite]
-        for group in _groups(taking_part):
+        for group in _groups(arms):
             wanted = [
                 (arm.name, member)
                 for arm in group
@@ -101,7 +100,7 @@ def _run(config: ResultsConfig, suite: Suite, suite_hash: str, wanted: Sequence[
     for outcome in outcomes:
         by_label[outcome.record.scheduler].append(outcome)
     commit = str(made_with()["commit"])
-    spans = config.segments if suite.name == config.hindsight_suite else 0
+    spans = config.segments if suite.name == config.parts_suite else 0
     return [
         _row(suite.name, suite_hash, arm, member, commit, by_label[member.contender.label], spans)
         for arm, member in wanted

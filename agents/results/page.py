@@ -12,7 +12,7 @@ from agents.results.curves import curves_section
 from agents.results.evidence import Evidence
 from agents.results.goals import RULE, GoalRow, goals_grid
 from agents.results.hindsight import hindsight_grid
-from agents.results.live import live_grid
+from agents.results.live import live_grids
 from agents.results.sections import ablation_section, overview, setting_section
 from andes_engine.contender import CLAIRVOYANT_MARK
 from andes_engine.report.grid import to_markdown
@@ -53,17 +53,17 @@ def _sections(config: ResultsConfig, found: Evidence) -> list[Section]:
 
 
 def _hindsight(config: ResultsConfig, found: Evidence) -> Section | None:
-    if not found.hindsight:
-        return None
+    grids = tuple(
+        hindsight_grid(found.measured, suite, made, found.policy, REFERENCES[0], config.seed, config.least_load(suite))
+        for suite, made in found.hindsight.items()
+        if made
+    )
     said = (
         f"Fixed settings to choose from: {', '.join(found.fixed)}.",
         f"A part of a scenario holds the requests that arrive in one of {config.segments} equal spans of time. Its QoE is taken "
         "from a run with one setting throughout, so a choice for each part is a bound, not a schedule that runs.",
     )
-    grid = hindsight_grid(
-        found.measured, config.hindsight_suite, found.hindsight, found.policy, REFERENCES[0], config.seed
-    )
-    return Section("What choosing in hindsight would bring", said, (grid,))
+    return Section("What choosing in hindsight would bring", said, grids) if grids else None
 
 
 def _capacity(config: ResultsConfig, found: Evidence) -> Section:
@@ -74,9 +74,8 @@ def _capacity(config: ResultsConfig, found: Evidence) -> Section:
 
 
 def _live(config: ResultsConfig, found: Evidence) -> Section | None:
-    grid = live_grid(found.live, config.seed)
-    said = f"Run at commit `{found.live.get('commit')}` by `scripts.live_benefit`."
-    return Section("Live vLLM", (said,), (grid,)) if grid else None
+    grids = live_grids(found.live, config.seed)
+    return Section("Live vLLM", ("By `scripts.live_benefit`.",), grids) if grids else None
 
 
 def _who(found: Evidence) -> str:

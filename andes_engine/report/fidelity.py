@@ -13,6 +13,9 @@ from andes_engine.report.grid import MISSING, Cell, Column, Grid, spread_cell
 LIVE = "live vLLM"
 FEW_PREEMPTIONS = 0.02
 """Preemptions per request below which a ratio says nothing."""
+NOBODY_LATE = 0.999
+"""From this mean QoE on a live run says little: any engine agrees with it."""
+QOE_AIM, RATIO_AIM = 0.02, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,40 @@ def ranking_grid(comparisons: Sequence[Comparison]) -> Grid:
             cells.append(Cell(" > ".join(f"{name} {means[name]:.3f}" for name in order)))
         rows.append(tuple(cells))
     return Grid("Ranking of the schedulers", columns, tuple(rows))
+
+
+def agreement_sentences(comparisons: Sequence[Comparison]) -> list[str]:
+    """How often each engine is as near to live vLLM as is aimed at, and how fast the machine was meanwhile."""
+    drifts = [entry.drift for entry in comparisons]
+    said = [
+        f"Iterations of the live runs took {np.median(drifts):+.0%} [{min(drifts):+.0%} to {max(drifts):+.0%}] against the "
+        "calibrated model."
+    ]
+    late = [entry.metrics[LIVE]["qoe_mean"] < NOBODY_LATE for entry in comparisons]
+    for name in (name for name in comparisons[0].metrics if name != LIVE):
+        apart = [abs(entry.metrics[name]["qoe_mean"] - entry.metrics[LIVE]["qoe_mean"]) for entry in comparisons]
+        close = [value <= QOE_AIM for value in apart]
+        hard = sum(near and is_late for near, is_late in zip(close, late, strict=True))
+        ratios = {
+            "TTFT p50": _ratios(comparisons, name, "ttft_p50_s", 0.0),
+            "p90": _ratios(comparisons, name, "ttft_p90_s", 0.0),
+            "preemptions": _ratios(comparisons, name, "preemptions_per_request", FEW_PREEMPTIONS),
+        }
+        within = ", ".join(f"{what} {_within(found)}" for what, found in ratios.items())
+        said.append(
+            f"{name}: mean QoE within {QOE_AIM:g} of live in {sum(close)} of {len(apart)} runs ({hard} of {sum(late)} where "
+            f"readers waited), median {np.median(apart):.3f}, largest {max(apart):.3f}; within {RATIO_AIM:.0%}: {within}."
+        )
+    return said
+
+
+def _ratios(comparisons: Sequence[Comparison], engine: str, key: str, least: float) -> list[float]:
+    pairs = [(entry.metrics[engine][key], entry.metrics[LIVE][key]) for entry in comparisons]
+    return [mine / live for mine, live in pairs if live > least]
+
+
+def _within(ratios: Sequence[float]) -> str:
+    return f"{sum(abs(ratio - 1.0) <= RATIO_AIM for ratio in ratios)} of {len(ratios)}"
 
 
 def _spread(values: Sequence[float], form: str) -> Cell:

@@ -16,14 +16,28 @@ METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def svg_text(figure: Figure) -> str:
-    """The figure as an SVG document, small: coordinates, not texts, keep two decimals, a hundredth of a point."""
+    """The figure as an SVG document, small: coordinates, not texts, keep three or four digits, a tenth of a point at most."""
     buffer = io.StringIO()
     with house_style():
         figure.savefig(buffer, format="svg", metadata=METADATA)
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
-    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag.group()), svg)
+    return compact(svg)
+
+
+def compact(svg: str) -> str:
+    """The same drawing in fewer bytes."""
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\d\.\d|\d\.\d\d)\d+", r"\1", tag.group()), svg)
+    svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)  # what a text that is not turned has
     svg = re.sub(r'\bd="([^"]*)"', lambda path: f'd="{short_path(path.group(1))}"', svg)
-    return with_classes(without_names(re.sub(r"\n\s*", "\n", svg)))
+    return with_classes(short_names(without_names(re.sub(r"\n\s*", "\n", svg))))
+
+
+def short_names(svg: str) -> str:
+    """The same drawing with its names numbered in the order in which they appear."""
+    names = {name: f"n{place}" for place, name in enumerate(dict.fromkeys(re.findall(r' id="([^"]*)"', svg)))}
+    return re.sub(
+        r'(?<= id=")[^"]*|(?<=url\(#)[^)]*|(?<=href="#)[^"]*', lambda used: names.get(used.group(), used.group()), svg
+    )
 
 
 def without_names(svg: str) -> str:

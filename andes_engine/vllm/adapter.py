@@ -6,6 +6,7 @@ useful error. Names checked against vLLM 0.32.0 (`vllm/v1/core/sched/scheduler.p
 says so.
 """
 
+import functools
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -324,19 +325,30 @@ def inprocess_scheduler(llm_engine: Any) -> Any:
     return llm_engine.engine_core.engine_core.scheduler
 
 
-def observe_steps(llm_engine: Any, observer: Callable[[Any], None]) -> None:
-    """Call `observer` with each `SchedulerOutput` on its way to an in-process engine's executor.
+def observe_steps(llm_engine: Any, observer: Callable[[Any], None], computed: Callable[[float], None]) -> None:
+    """Watch an in-process engine's executor, the same under vLLM's own scheduler: only this one object is changed, no class.
 
-    Set on the one executor object, not on a vLLM class, so it works the same under vLLM's own scheduler.
+    Args:
+        llm_engine: The engine.
+        observer: Called with each `SchedulerOutput` on its way to the executor.
+        computed: Called after each call that makes the executor compute or sample, with its seconds; the rest of a step is
+            vLLM's own time.
     """
     executor = llm_engine.engine_core.engine_core.model_executor
-    execute_model = executor.execute_model
+    execute_model, sample_tokens = executor.execute_model, executor.sample_tokens
+
+    def timed(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        start_s = time.perf_counter()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            computed(time.perf_counter() - start_s)
 
     def observed(scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
         observer(scheduler_output)
-        return execute_model(scheduler_output, *args, **kwargs)
+        return timed(execute_model, scheduler_output, *args, **kwargs)
 
-    executor.execute_model = observed
+    executor.execute_model, executor.sample_tokens = observed, functools.partial(timed, sample_tokens)
 
 
 def make_llvmlite_scannable() -> None:

@@ -7,6 +7,7 @@ each cell of a grid is an episode: a batch of equal requests decodes together, a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -90,6 +91,12 @@ def fit_sample(step: StepSample) -> FitSample:
         step.duration_s,
         step.prefill_context,
     )
+
+
+def device_sample(step: StepSample) -> FitSample:
+    """The same step without vLLM's own time, for a model of the device alone."""
+    assert step.device_s is not None, "a live engine times its executor"
+    return replace(fit_sample(step), duration_s=step.device_s)
 
 
 def _held_tokens(tokens: int, config: LiveConfig) -> int:

@@ -114,7 +114,10 @@ def _random_tokens(entropy: list[int], count: int) -> list[int]:
 
 
 class StepSample(NamedTuple):
-    """One measured engine step: when it began, how long it took, what it contained (see `StepLoad`)."""
+    """One measured engine step: when it began, how long it took, what it contained (see `StepLoad`).
+
+    `device_s` is the part of it that the executor took; None where it is not measured.
+    """
 
     start_s: float
     duration_s: float
@@ -123,6 +126,7 @@ class StepSample(NamedTuple):
     context_tokens: int
     sum_sq_prefill: int
     prefill_context: int
+    device_s: float | None = None
 
 
 OnStep = Callable[[StepSample], None]

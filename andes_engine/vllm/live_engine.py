@@ -64,10 +64,11 @@ class LiveEngine(EpisodeEngine):
         self._resumed_at_s: float | None = None
         self._internal_ids: dict[str, str] = {}
         self._scheduled: Any = None
+        self._computed_s = 0.0
         adapter.make_llvmlite_scannable()
         folder = model_dir or Path(tempfile.gettempdir()) / "andes-rl-models"
         self._engine = _boot(config, scheduler, folder, None if emulate is None else _emulation(config, emulate))
-        adapter.observe_steps(self._engine, self._on_scheduled)
+        adapter.observe_steps(self._engine, self._on_scheduled, self._on_computed)
         if scheduler == "andes":
             self._scheduler.clock = lambda: self.now_s
             self._scheduler.arrival_of = lambda request: request.arrival_time
@@ -147,8 +148,11 @@ class LiveEngine(EpisodeEngine):
         for internal_id in scheduler_output.preempted_req_ids or ():
             self.record.preemptions[self._internal_ids[internal_id]] += 1
 
+    def _on_computed(self, seconds: float) -> None:
+        self._computed_s += seconds
+
     def _step(self) -> StepSample | None:
-        start_s, self._scheduled = self.now_s, None
+        start_s, self._scheduled, self._computed_s = self.now_s, None, 0.0
         outputs = self._engine.step()
         now_s = self.now_s
         for output in outputs:
@@ -158,7 +162,7 @@ class LiveEngine(EpisodeEngine):
         load: StepLoad | None = self._scheduled
         if load is None or load.prefill_tokens + load.decode_seqs == 0:
             return None
-        return StepSample(start_s, now_s - start_s, *load)
+        return StepSample(start_s, now_s - start_s, *load, self._computed_s)
 
 
 def _emulation(config: LiveConfig, engine: str) -> dict[str, Any]:

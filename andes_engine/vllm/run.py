@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 
+import numpy as np
+
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.planner import Planner
 from andes_engine.records import RunRecord
-from andes_engine.step_time import FitReport, StepSample, StepTime, UnseenError, fit, unseen_error
-from andes_engine.vllm.calibration import calibration_cells, cell_requests, fit_sample, waves
+from andes_engine.step_time import FitReport, StepTime, UnseenError, fit, unseen_error
+from andes_engine.vllm.calibration import calibration_cells, cell_requests, device_sample, fit_sample, waves
 from andes_engine.vllm.contenders import episode_requests, planner_for, simulated_twin
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig
+from andes_engine.vllm.episode import StepSample as LiveStep
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.live_engine import LiveEngine
 from andes_engine.vllm.outcome import outcome
@@ -30,8 +33,12 @@ class LiveRunner:
 
     Args:
         config: Size of model and engine.
-        step_time: Step-time model the planner reckons with; `calibrate` replaces it by a measured one.
+        step_time: Step-time model of whole iterations, which the planner reckons with; `calibrate` replaces it by a measured one.
         emulate: Step-time preset, by name or file, of a device to emulate instead of running the model.
+
+    Attributes:
+        device_time: What `calibrate` measured of the executor alone, without vLLM's own time.
+        host_s: vLLM's own time in an iteration of that calibration, median, s.
 
     Raises:
         ImportError: If vLLM is not installed; the message says which extra to install.
@@ -40,6 +47,8 @@ class LiveRunner:
     def __init__(self, config: LiveConfig, step_time: StepTime, emulate: str | None = None) -> None:
         self.config = config
         self.step_time = step_time
+        self.device_time = step_time
+        self.host_s = step_time.host_s
         self._tier = "live" if emulate is None else "emulated"
         self._engine = LiveEngine(config, emulate=emulate)
 
@@ -82,7 +91,8 @@ class LiveRunner:
     def calibrate(self, repeats: int = 1) -> FitReport:
         """Measure this machine over a grid of batches, contexts and prompts, and fit the step-time model to the iterations.
 
-        The grid is run `repeats` times, after one cell that only warms the engine up.
+        The grid is run `repeats` times, after one cell that only warms the engine up. `step_time` is then the model of whole
+        iterations and `device_time` that of the executor's part of them.
         """
         cells = calibration_cells(self.config)
         self._measure(cell_requests(cells[0], self.config, self.step_time, "warm-up"))
@@ -92,13 +102,15 @@ class LiveRunner:
             for place, cell in enumerate(cells)
             for step in self._measure(cell_requests(cell, self.config, self.step_time, f"{turn}-{place}"))
         ]
-        report = fit(steps, "calibrated")
+        report = fit([fit_sample(step) for step in steps], "calibrated")
         self.step_time = report.model
+        self.device_time = fit([device_sample(step) for step in steps], "calibrated device").model
+        self.host_s = float(np.median([step.duration_s - device_sample(step).duration_s for step in steps]))
         return report
 
     def check(self) -> UnseenError:
         """Error of the current model on traffic unlike what it was calibrated with."""
-        return unseen_error(self.step_time, self._measure(list(waves())))
+        return unseen_error(self.step_time, [fit_sample(step) for step in self._measure(list(waves()))])
 
     def drift(self) -> float:
         """How much longer the iterations of the last run took than the current model says, as a share of what it says."""
@@ -106,9 +118,9 @@ class LiveRunner:
             1.0 / (1.0 + unseen_error(self.step_time, [fit_sample(step) for step in self._engine.samples]).total) - 1.0
         )
 
-    def _measure(self, requests: list[EpisodeRequest]) -> list[StepSample]:
+    def _measure(self, requests: list[EpisodeRequest]) -> list[LiveStep]:
         self._engine.replay(requests)
-        return [fit_sample(step) for step in self._engine.samples]
+        return list(self._engine.samples)
 
 
 def run_virtual(config: LiveConfig, step_time: StepTime, workload: Workload, contender: Contender) -> RunRecord:

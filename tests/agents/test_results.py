@@ -22,10 +22,10 @@ from agents.results.cards import judgement
 from agents.results.config import Ablation, ResultsConfig
 from agents.results.curves import curves_section, training_curves
 from agents.results.effects import Effect, closed, difference, effect
-from agents.results.goals import NOT_WORSE, gained, goal_rows
-from agents.results.hindsight import choices, chosen
+from agents.results.goals import NOT_WORSE, gained, goal_rows, own_goal_rows
+from agents.results.hindsight import choices, chosen, hindsight_grid
 from agents.results.kept import ROWS, read_kept
-from agents.results.live import live_goals, live_grid, live_results
+from agents.results.live import live_goals, live_grids, live_results
 from agents.results.measured import Found, Measured, Place, Places, segments_of
 from agents.results.page import PAGE, RECORDS
 from agents.results.run import results
@@ -33,6 +33,7 @@ from agents.run_suite import run_suite
 from agents.schema import ConfigError, SettingError, from_mapping
 from agents.suite_settings import GridSettings, SuiteSettings
 from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.report.grid import to_markdown
 from andes_engine.sim.simulator import simulate
 from tests.builders import make_engine, make_workload
 from tests.engine.test_policy import make_bundle
@@ -185,6 +186,26 @@ def test_hindsight_for_each_part_takes_the_best_of_each() -> None:
     assert [float(entry.values[0].mean()) for entry in made] == pytest.approx([0.6, 0.6, 0.9, 0.9])
 
 
+def test_loads_below_the_grid_are_not_chosen_for() -> None:
+    table = measured(one=np.array([[0.1] * 3 + [0.6] * 3]), two=np.array([[0.9] * 3 + [0.4] * 3]))
+    everywhere, overload = (choices(table, "held_out", ["one", "two"], load)[-1] for load in (0.0, 1.0))
+    assert [float(values.mean()) for values in everywhere.values] == pytest.approx([0.9, 0.6])
+    assert [float(values.mean()) for values in overload.values] == pytest.approx([0.6])
+    text = to_markdown(hindsight_grid(table, "held_out", [overload], "two", "one", least_load=1.0))
+    assert "suite held_out, loads >= 1" in text and "| -0.200" in text
+
+
+def test_surges_are_a_goal_of_our_own_where_they_were_measured() -> None:
+    table = measured(policy=0.8, best_static=0.7)
+    assert own_goal_rows(table, "policy", 0) == []
+    surges = Measured(
+        {"surges": table.suites["held_out"]}, {("surges", arm): one for (_, arm), one in table.found.items()}
+    )
+    assert [(row.key, round(row.found.value, 3)) for row in own_goal_rows(surges, "policy", 0) if row.found] == [
+        ("h", 0.1)
+    ] * 2
+
+
 def test_segments_add_up_to_the_mean() -> None:
     run = simulate(make_engine(), make_workload(1, 50, 5.0), "fcfs")
     spans = segments_of(run, 8)
@@ -215,12 +236,14 @@ def test_live_bursts_are_paired() -> None:
         for place, burst in enumerate("abcde")
         for who, level in (("andes", 0.8), ("tuned_andes", 0.9), ("quick", 0.9))
     ]
-    above, not_worse = live_goals({"runs": runs}, ["other", "quick"], 0)
-    assert (above.verdict, not_worse.verdict) == ("met", "met") and "5 bursts: quick − andes" in above.what
-    assert above.found is not None and above.found.value == pytest.approx(0.1)
-    grid = live_grid({"runs": runs}, 0)
-    assert grid is not None and [row[0].text for row in grid.rows] == ["andes", "tuned_andes", "quick"]
-    assert live_goals({}, ["quick"], 0)[0].verdict == "not measured" and live_grid({}, 0) is None
+    part = {"commit": "c", "load": 2.0, "runs": runs}
+    results = {"parts": [{**part, "duration_s": length_s} for length_s in (6.0, 20.0)]}
+    above, not_worse, longer, _ = live_goals(results, ["other", "quick"], 0)
+    assert (above.verdict, not_worse.verdict) == ("met", "met") and "5 bursts of 6 s: quick − andes" in above.what
+    assert above.found is not None and above.found.value == pytest.approx(0.1) and "of 20 s" in longer.what
+    grid, _ = live_grids(results, 0)
+    assert [row[0].text for row in grid.rows] == ["andes", "tuned_andes", "quick"]
+    assert live_goals({}, ["quick"], 0)[0].verdict == "not measured" and live_grids({}, 0) == ()
 
 
 def test_a_card_says_where_it_loses() -> None:
@@ -372,7 +395,7 @@ def test_who_takes_part_has_one_name_and_the_policy_is_one_of_them(tmp_path: Pat
     with pytest.raises(ConfigError, match="called 'andes'"):
         arms_of(replace(config, hindsight={"x": config.compare.contenders["andes"]}))
     with pytest.raises(ConfigError, match="no results of scripts"):
-        live_results(replace(config, live=str(tmp_path)))
+        live_results(replace(config, live=(str(tmp_path),)))
     (tmp_path / "bad.json").write_text("[")
     with pytest.raises(ConfigError, match="not valid JSON"):
         read_json(tmp_path / "bad.json")

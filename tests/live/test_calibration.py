@@ -73,5 +73,7 @@ def test_calibration_of_the_live_engine(tmp_path: Path) -> None:
     saved = json.loads((tmp_path / "run" / "results.json").read_text())
     assert saved["host_copy_s_per_block"] == result.copy_s_per_block > 0.0
     assert "A KV block to host memory or back:" in (tmp_path / "run" / "table.md").read_text()
+    assert 0.0 < saved["host_s"] == result.host_s < fitted.model(0, 8, 500, 0)
+    assert "vLLM's own time" in (tmp_path / "run" / "table.md").read_text()
     assert saved["unseen"]["mixed_mape"] == pytest.approx(result.unseen.mixed_mape)
     assert "cross-validated: R²" in (tmp_path / "run" / "table.md").read_text()

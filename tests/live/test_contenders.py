@@ -32,6 +32,13 @@ def runner() -> Iterator:  # type: ignore[type-arg]
         yield made
 
 
+def test_the_device_takes_a_part_of_each_iteration(runner) -> None:  # type: ignore[no-untyped-def]
+    """What an emulated device must take: the real engine around it spends vLLM's own time again."""
+    load = (0, 16, 2000, 0)
+    assert 0.0 < runner.device_time(*load) < runner.step_time(*load)
+    assert all(0.0 < step.device_s < step.duration_s for step in runner._engine.samples)
+
+
 def test_andes_beats_fcfs_live_and_in_the_simulator(runner) -> None:  # type: ignore[no-untyped-def]
     spec = workload_spec({"name": "burst", "arrivals": "poisson", "lengths": "tiny", "duration_s": 6.0})
     burst = generate(spec, 1, 2.5 * saturation_rate(runner.engine_config, spec))

@@ -11,7 +11,7 @@ from andes_engine.metrics import summarize
 from andes_engine.qoe import headline_qoe
 from andes_engine.report.figures import learning_curve, qoe_against_load, save, ttft_distribution
 from andes_engine.report.style import SPARE, STYLES, style_of
-from andes_engine.report.svg import inline_svg, short_path, without_names
+from andes_engine.report.svg import compact, inline_svg, short_path, without_names
 from andes_engine.report.timelines import STALL_S, timeline, token_timelines, typical_requests
 
 
@@ -36,6 +36,17 @@ def test_what_nothing_refers_to_has_no_name():
     )
     bare = '<g clip-path="url(#c)">\n<use href="#m"/>\n</g>\n<g id="m"/>\n<clipPath id="c"/>'
     assert without_names(drawing).strip() == bare
+
+
+def test_a_compact_drawing_has_short_names_and_numbers_and_the_same_texts():
+    drawing = (
+        '<clipPath id="p1b2c"/>\n<path d="M 101.2345 4.5678 \nL 101.2345 9 \n" clip-path="url(#p1b2c)"/>\n'
+        '<text x="1.239" transform="rotate(-0 1.239 5)">1.23456</text>\n<text transform="rotate(-90 1 2)">p1b2c</text>'
+    )
+    assert compact(drawing) == (
+        '<clipPath id="n0"/>\n<path d="M101.2 4.56V9" clip-path="url(#n0)"/>\n'
+        '<text x="1.23">1.23456</text>\n<text transform="rotate(-90 1 2)">p1b2c</text>'
+    )
 
 
 def test_saved_files_are_small_and_repeatable(draw, tmp_path):

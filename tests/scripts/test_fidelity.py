@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from agents.config import SchedulerSettings
-from agents.fidelity import FidelityConfig, fidelity, scaled
+from agents.export import policy_folder
+from agents.fidelity import FidelityConfig, _contenders, fidelity, scaled
 from agents.schema import ConfigError
-from andes_engine.report.fidelity import LIVE, Comparison, fidelity_grid, ranking_grid
+from andes_engine.policy.bundle import load_bundle
+from andes_engine.report.fidelity import LIVE, Comparison, agreement_sentences, fidelity_grid, ranking_grid
 from andes_engine.step_time import preset
 from tests.live.stubs import NEEDS_VLLM
 
@@ -51,6 +53,18 @@ def test_differences_are_by_workload_and_against_live() -> None:
     assert load.value == "1.2"
     assert live.value == "andes 0.900 > fcfs 0.600"
     assert simulated.value.endswith("fcfs 0.595")
+
+
+def test_what_agrees_is_counted_and_few_preemptions_do_not_count() -> None:
+    entries = [_comparison("fcfs", 0.50, 0.51), _comparison("fcfs", 1.0, 0.97), _comparison("andes", 0.90, 0.60, 0.01)]
+    _, said = agreement_sentences(entries)
+    assert "within 0.02 of live in 1 of 3 runs (1 of 2 where readers waited), median 0.030, largest 0.300" in said
+    assert said.endswith("within 10%: TTFT p50 3 of 3, p90 0 of 3, preemptions 2 of 2.")
+
+
+def test_a_policy_that_was_trained_to_keep_kv_caches_recomputes() -> None:
+    (policy,) = _contenders(FidelityConfig(0, "nowhere", {}, policy="zoo/robust"))
+    assert load_bundle(policy_folder("zoo/robust")).keep_kv > 0.0 == policy.keep_kv
 
 
 def test_a_scaled_model_takes_that_much_longer_everywhere() -> None:
