@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.random import SeedSequence
 from tqdm import tqdm
 
@@ -41,6 +42,7 @@ class FineTuneConfig:
         steps: Decisions on the live engine, each as long as the bundle's interval.
         bursts: Held-out bursts that the policy is judged on before and after.
         load: Arrival rates of episodes and bursts, in shares of FCFS saturation: lowest and highest.
+        document: Markdown file for the table, besides the run directory.
     """
 
     seed: int
@@ -50,6 +52,7 @@ class FineTuneConfig:
     steps: int = 512
     bursts: int = 5
     load: tuple[float, float] = (1.0, 2.0)
+    document: str | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 2 or self.bursts < 1:
@@ -105,9 +108,21 @@ def fine_tune(config: FineTuneConfig) -> FineTuneResult:
     found = tuple(paired_difference(pairs, key, config.seed) for key in ("qoe_mean", "qoe_p10", "tokens_per_s"))
     grid = difference_grid(found, "Live vLLM, after fine-tuning against before, paired over bursts")
     (run.path / "table.md").write_text(to_markdown(grid), encoding="utf-8")
+    if config.document:
+        Path(config.document).write_text(_document(config, records, to_markdown(grid)), encoding="utf-8")
     means = [{run.scheduler: float(run.qoe.mean()) for run in pair} for pair in records]
     run.write_results({"differences": found, "qoe_mean": means, "steps": config.steps})
     return FineTuneResult(path, found, grid)
+
+
+def _document(config: FineTuneConfig, records: Sequence[Sequence[RunRecord]], table: str) -> str:
+    command = f"python -m scripts.fine_tune policy={config.policy} steps={config.steps} bursts={config.bursts}"
+    by_policy = zip(*records, strict=True)
+    levels = "; ".join(f"{runs[0].scheduler} {np.mean([run.qoe.mean() for run in runs]):.3f}" for runs in by_policy)
+    return (
+        f"# A policy trained on in live vLLM\n\nWritten by `{command}` at commit `{made_with()['commit']}`: PPO in real time on "
+        f"the CPU engine. Mean QoE over the same {config.bursts} held-out bursts: {levels}.\n\n{table}"
+    )
 
 
 def _trained(env: SchedulerEnv, bundle: Bundle, config: FineTuneConfig) -> Any:

@@ -56,7 +56,14 @@ def test_what_cannot_work_is_refused(wrong: dict[str, int]) -> None:
 @NEEDS_VLLM[1]
 def test_a_few_decisions_end_in_a_new_bundle_and_a_comparison(tmp_path: Path) -> None:
     before = make_bundle().save(tmp_path / "before")
-    small = ["steps=4", "bursts=1", "agent.n_steps=2", "agent.batch_size=2", f"run_dir={tmp_path / 'ft'}"]
+    small = [
+        "steps=4",
+        "bursts=1",
+        "agent.n_steps=2",
+        "agent.batch_size=2",
+        f"run_dir={tmp_path / 'ft'}",
+        f"document={tmp_path / 'page.md'}",
+    ]
     command = [sys.executable, "-m", "scripts.fine_tune", f"policy={before}", *small]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -65,3 +72,5 @@ def test_a_few_decisions_end_in_a_new_bundle_and_a_comparison(tmp_path: Path) ->
     assert any((weight != given).any() for (weight, _), (given, _) in zip(new.layers, old.layers, strict=True))
     results = json.loads((tmp_path / "ft" / "results.json").read_text())
     assert set(results["qoe_mean"][0]) == {old.name, new.name}
+    page = (tmp_path / "page.md").read_text()
+    assert f"; {new.name} " in page and f"{new.name} − {old.name} | QoE mean" in page
