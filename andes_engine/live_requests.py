@@ -17,7 +17,7 @@ from andes_engine import counters as ct
 from andes_engine.errors import ExpectationError
 from andes_engine.expectations import Expectation
 from andes_engine.lengths import HAZARD, length_source
-from andes_engine.live_steps import learn_length, lift_user, take_tokens
+from andes_engine.live_steps import learn_length, lift_user
 from andes_engine.live_users import UserNumbers
 from andes_engine.plan_memory import empty_memory
 from andes_engine.planner_config import PlannerConfig
@@ -25,6 +25,7 @@ from andes_engine.qoe import qoe_from_lag
 from andes_engine.request import lag_sum_s
 from andes_engine.request_table import RequestTable
 from andes_engine.schedulers import VTC, scheduler_id
+from andes_engine.token_feed import TokenFeed
 from andes_engine.vllm.contract import ComputedTokens, RunningView, WaitingView
 from andes_engine.vllm.running_views import RunningViews
 from andes_engine.vllm.waiting_views import WaitingViews
@@ -64,10 +65,7 @@ class LiveRequests:
         self._paces: Counter[float] = Counter()
         self.context_tokens = 0
         """Of all live requests together."""
-        nobody: IntArray = np.zeros(0, dtype=np.int64)
-        self._take = take_tokens.arguments(
-            self.table.rows, nobody, nobody, 0.0, int(self._fair), self.memory.user_service
-        )
+        self._feed = TokenFeed(self.table, self._fair, self.counters)
 
     def add(
         self, request_id: str, arrival_s: float, prompt_tokens: int, extra_args: Mapping[str, object] | None
@@ -119,14 +117,9 @@ class LiveRequests:
 
     def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
         """Tokens came out, so many of each of these requests."""
-        rows, counts = self.table.rows_of(tokens), np.fromiter(tokens.values(), np.int64, len(tokens))
-        self._take.put_all((self.table.rows, rows, counts, float(now_s), int(self._fair), self.memory.user_service))
-        take_tokens.run(self._take)
+        self.context_tokens += self._feed.take(tokens, float(now_s), self.memory.user_service)
         for request_id in [name for name in self._prefilling if name in tokens]:
             del self._prefilling[request_id]
-        total = int(counts.sum())
-        self.context_tokens += total
-        self.counters[ct.DECODE_TOKENS] += total
 
     def preempted(self, request_id: str, computed_tokens: int) -> None:
         """A request lost its KV cache of so many tokens, planned or not."""
@@ -167,6 +160,7 @@ class LiveRequests:
         if self._paces[latency_s] == 0:
             del self._paces[latency_s]
         self.table.remove(request_id)
+        self._feed.rows_changed()
 
     def slack_s(self, now_s: float) -> tuple[FloatArray, FloatArray]:
         """Time until each reader runs out, s, negative for who waits already: of running and of waiting requests.

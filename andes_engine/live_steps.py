@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.counters import COUNTER_COUNT
+from andes_engine import counters as ct
 from andes_engine.decision import contended, decide
 from andes_engine.decision_buffers import blocks_for
 from andes_engine.engine import EngineView
@@ -27,22 +27,32 @@ _NOBODY = np.zeros(0, dtype=np.int64)
 _NO_VIEW = EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0)
 
 
-@native(lambda: (empty_requests(1), _NOBODY, _NOBODY, 0.0, 0, np.zeros(1)))
+@native(lambda: (empty_requests(1), _NOBODY, _NOBODY, 0, 0.0, 0, np.zeros(1), _NOBODY))
 def take_tokens(
-    table: Requests, rows: IntArray, tokens: IntArray, now_s: float, charged: int, user_service: FloatArray
+    table: Requests,
+    rows: IntArray,
+    tokens: IntArray,
+    count: int,
+    now_s: float,
+    charged: int,
+    user_service: FloatArray,
+    counters: IntArray,
 ) -> None:
     """Account the tokens that came out of an iteration.
 
     Args:
         table: Live requests.
-        rows: Who got tokens. Shape (n,).
-        tokens: How many each. Shape (n,).
+        rows: Who got tokens, in the first `count` places. Shape (room,).
+        tokens: How many each. Shape (room,).
+        count: Requests that got some.
         now_s: When, s.
         charged: Whether users are charged for them, and for the prompt at the first (`vtc`): 0 or 1.
         user_service: Counters of the users. Shape (users,).
+        counters: What happened so far, in the order of `andes_engine.counters`.
     """
-    for place in range(len(rows)):
+    for place in range(count):
         row = rows[place]
+        counters[ct.DECODE_TOKENS] += tokens[place]
         if charged != 0:
             prompt = table.prompt_tokens[row] if table.emitted_tokens[row] == 0 else 0
             charge(user_service, table.user[row], prompt, tokens[place])
@@ -91,7 +101,7 @@ lift_user = NativeFunction(lift, lambda: (np.zeros(1), 0, empty_requests(1), _NO
 
 
 def _observed() -> tuple[object, ...]:
-    recent, out = np.zeros(COUNTER_COUNT, dtype=np.int64), np.zeros(OBSERVATION_SIZE, dtype=np.float32)
+    recent, out = np.zeros(ct.COUNTER_COUNT, dtype=np.int64), np.zeros(OBSERVATION_SIZE, dtype=np.float32)
     return empty_requests(1), _NOBODY, _NOBODY, _NO_VIEW, np.zeros(STEP_TIME_SIZE), empty_memory(1), recent, 0.0, out
 
 

@@ -83,6 +83,7 @@ class Planner:
         self._step_time = model.vector
         self._requests = LiveRequests(config, length_hints)
         self._decision: Decision = empty_decision.py_func(shape.max_num_seqs, 256)
+        self._limits = self._view(0.0, 0, NO_HOST)
         self._quiet = QuietSteps(self._scheduler, self._step_time, self._requests)
         self._last: Plan | None = None
         self._arguments = self._first_arguments()
@@ -155,7 +156,7 @@ class Planner:
         wants_a_look = self.knob_source is not None and self.knob_source.due(now_s)
         if wants_a_look or self.trace is not None or self._last is None or self._last.pause:
             return None
-        return self._quiet.plan(running, self._view(now_s, 0, NO_HOST), self.knobs, computed_tokens)
+        return self._quiet.plan(now_s, running, self._limits, self.knobs, computed_tokens)
 
     def plan(
         self,

@@ -25,7 +25,7 @@ from andes_engine.vllm.contenders import planner_for, simulated_twin
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig
 
 REQUESTS, PROMPT_TOKENS, OUTPUT_TOKENS = 96, 32, 96
-ENGINE = LiveConfig(kv_blocks=512, max_num_seqs=128)
+ENGINE = LiveConfig(kv_blocks=1024, max_num_seqs=128)
 GOAL = 0.01
 REPLICATES = 10_000
 
