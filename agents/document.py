@@ -59,7 +59,7 @@ def write_page(
     return path
 
 
-def few_colors(png: bytes, colors: int = 48, widest_px: int | None = None) -> bytes:
+def few_colors(png: bytes, colors: int = 24, widest_px: int | None = None) -> bytes:
     """A drawing with so many colours, a fifth of the size: those farthest apart stay as they are, and nothing is dithered."""
     whole, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
     if widest_px is not None:

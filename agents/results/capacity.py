@@ -73,7 +73,7 @@ def _searched(
     entries = iter(found.capacities)
     return {
         arm.name: {
-            str(member.seed): {"loads": entry.loads.tolist(), "qoe": np.round(entry.qoe, 4).tolist()}
+            str(member.seed): {"loads": np.round(entry.loads, 5).tolist(), "qoe": np.round(entry.qoe, 4).tolist()}
             for member, entry in zip(arm.members, entries, strict=False)
         }
         for arm in arms

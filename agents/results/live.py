@@ -41,8 +41,12 @@ def _part(run_dir: Path) -> dict[str, Any]:
         "commit": read_json(run_dir / "versions.json")["commit"],
         "load": asked["load"],
         "duration_s": asked["duration_s"],
-        "runs": [{key: run[key] for key in KEYS} for run in runs],
+        "runs": [{key: _short(run[key]) for key in KEYS} for run in runs],
     }
+
+
+def _short(value: str | float) -> str | float:
+    return value if isinstance(value, str) else float(f"{value:.5g}")
 
 
 def live_goals(results: Mapping[str, Any], policies: Sequence[str], seed: int) -> list[GoalRow]:

@@ -19,7 +19,7 @@ SHOWN = {
 
 
 def overview(measured: Measured, arms: Mapping[str, str], overload: float, seed: int) -> Section:
-    """Everybody in every suite, and in the overload grid of the stationary one.
+    """Everybody in every suite; of the stationary one, in its overload grid.
 
     Args:
         measured: What came out.
@@ -27,8 +27,8 @@ def overview(measured: Measured, arms: Mapping[str, str], overload: float, seed:
         overload: Lowest load of the overload grid.
         seed: Of the bootstrap.
     """
-    parts = [(f"{suite}, loads >= {overload:g}", suite, overload) for suite in measured.suites if suite == "held_out"]
-    parts += [(suite, suite, 0.0) for suite in measured.suites]
+    stationary = (f"held_out, loads >= {overload:g}", "held_out", overload)
+    parts = [stationary if suite == "held_out" else (suite, suite, 0.0) for suite in measured.suites]
     grids = tuple(_overview(measured, arms, *part, seed) for part in parts)
     return Section(
         "Everybody", ("The mean over training seeds and workloads, every setting and load weighing the same.",), grids

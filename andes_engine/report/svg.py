@@ -26,10 +26,24 @@ def svg_text(figure: Figure) -> str:
 
 def compact(svg: str) -> str:
     """The same drawing in fewer bytes."""
-    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\d\.\d|\d\.\d\d)\d+", r"\1", tag.group()), svg)
+    svg = re.sub(r"<[a-z][^>]*>", lambda tag: _short_numbers(tag.group()), svg)
+    svg = re.sub(r"<!DOCTYPE[^>]*>\n", "", svg)
     svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)  # what a text that is not turned has
     svg = re.sub(r'\bd="([^"]*)"', lambda path: f'd="{short_path(path.group(1))}"', svg)
-    return with_classes(short_names(without_names(re.sub(r"\n\s*", "\n", svg))))
+    return with_classes(one_font(short_names(without_names(re.sub(r"\n\s*", "\n", svg)))))
+
+
+def _short_numbers(tag: str) -> str:
+    return re.sub(r"(\d)\.0+(?!\d)", r"\1", re.sub(r"(\d\d\.\d|\d\.\d\d)\d+", r"\1", tag))
+
+
+def one_font(svg: str) -> str:
+    """The same drawing with its font named once, if all of its texts have the same."""
+    named = set(re.findall(r"font-family: [^;\"}]*", svg))
+    if len(named) != 1:
+        return svg
+    font = named.pop()
+    return svg.replace(f"{font}; ", "").replace("</style>", f"text{{{font}}}</style>", 1)
 
 
 def short_names(svg: str) -> str:
