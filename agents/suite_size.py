@@ -9,13 +9,16 @@ from agents.capacity_search import Search
 from agents.config import WorkloadSettings
 from agents.suite import Setting
 
+_SHORTEST_S = 3.0
+"""Less than this of a workload may hold no request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
     """Scale of what is run.
 
     Args:
-        share: Of the duration of every workload.
+        share: Of the duration of every workload, but not less than `_SHORTEST_S`.
         seeds: Workloads at most in each setting of a suite.
         statement_seeds: Workloads of each statement of the reproduction.
         every: One setting of so many is kept.
@@ -45,4 +48,5 @@ class Size:
         arrivals = workload.arrivals
         if isinstance(arrivals, Mapping) and arrivals.get("kind") == "cyclic_burst":
             arrivals = {**arrivals, "period_s": self.share * float(arrivals.get("period_s", 1200.0))}
-        return replace(workload, arrivals=arrivals, duration_s=self.share * workload.duration_s)
+        duration_s = max(self.share * workload.duration_s, min(workload.duration_s, _SHORTEST_S))
+        return replace(workload, arrivals=arrivals, duration_s=duration_s)

@@ -219,6 +219,15 @@ def test_statuses_and_signatures() -> None:
 
 @NEEDS_VLLM[1]
 @pytest.mark.live
+def test_an_executor_computes_in_the_calls_that_are_timed() -> None:
+    from vllm.v1.executor.abstract import Executor
+
+    for name in ("execute_model", "sample_tokens"):
+        assert hasattr(Executor, name), f"Executor has no '{name}' any more; adapter.observe_steps times it"
+
+
+@NEEDS_VLLM[1]
+@pytest.mark.live
 def test_the_gate_is_all_that_vllm_asks_of_a_queue() -> None:
     from vllm.v1.core.sched.request_queue import RequestQueue
 

@@ -35,7 +35,7 @@ def test_small_results_have_every_part_and_go_on_where_they_were(tmp_path: Path)
     assert "| because |" in page and "clairvoyant (clairvoyant)" in page and "| sharegpt | mine |" in page
     assert {path.name for path in (run / "docs" / "results").iterdir()} == {"rows.parquet", "capacity.json"}
     goals = json.loads((run / "results.json").read_text())["goals"]
-    assert sorted({goal[0] for goal in goals}) == [f"({letter})" for letter in "abcdefg"]
+    assert sorted({goal[0] for goal in goals}) == [f"({letter})" for letter in "abcdefgh"]
     again = script("results", *small).stdout
     assert "runs are in" in again and "simulating" not in again
     refused = script("results", *small, "out=.", code=2).stderr
