@@ -37,7 +37,7 @@ class Crowd(NamedTuple):
     strictest_s: float
 
 
-NOBODY = Crowd(0, 0, np.inf)
+_NOBODY = Crowd(0, 0, np.inf)
 
 
 class QuietSteps:
@@ -54,9 +54,8 @@ class QuietSteps:
         self._step_time = step_time
         self._requests = requests
         self._verdict = np.zeros(1, dtype=np.int64)
-        self._sure_up_to, self._sure_with = NOBODY, np.zeros(0)
-        self._judged: FloatArray | None = None
-        self._unlimited = False
+        self._knobs: FloatArray | None = None  # of which the next two are true
+        self._sure_up_to, self._unlimited = _NOBODY, False
         self._arguments = sure_of_room.arguments(
             0, 0, 0.0, EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0), np.zeros(kn.KNOB_COUNT), step_time, self._verdict
         )
@@ -75,6 +74,9 @@ class QuietSteps:
         """
         if not self._can:
             return None
+        if knobs is not self._knobs:  # each decision of a policy makes new ones
+            self._knobs, self._sure_up_to = knobs, _NOBODY
+            self._unlimited = token_budget.py_func(0, view, knobs) == view.max_batched_tokens
         rhythm = self._requests.memory.rhythm
         if running > 0 and now_s < rhythm[NEXT_PLAN_S]:
             shut = rhythm[GATE_SHUT] != 0.0
@@ -93,12 +95,7 @@ class QuietSteps:
         if knobs[kn.PREFILL_BACKLOG_S] < UNLIMITED_S and requests.owe_prefill:
             return False  # how much, only a look can tell
         known, context_tokens, strictest_s = self._sure_up_to, requests.context_tokens, float(requests.strictest_s)
-        if (
-            knobs is self._sure_with
-            and live <= known.live
-            and context_tokens <= known.context_tokens
-            and strictest_s >= known.strictest_s
-        ):
+        if live <= known.live and context_tokens <= known.context_tokens and strictest_s >= known.strictest_s:
             return True
         sure = False
         for tokens in (context_tokens, context_tokens + _AHEAD_TOKENS * live):  # this step, then those to come
@@ -107,16 +104,13 @@ class QuietSteps:
             sure_of_room.run(self._arguments)
             if not self._verdict[0]:
                 break
-            self._sure_up_to, self._sure_with, sure = crowd, knobs, True
+            self._sure_up_to, sure = crowd, True
         return sure
 
     def _token_budget(
         self, running: int, view: EngineView, knobs: FloatArray, computed_tokens: ComputedTokens
     ) -> int | None:
         """As the decision has it; None for the engine's own."""
-        if knobs is not self._judged:  # each decision of a policy makes new ones
-            self._judged = knobs
-            self._unlimited = token_budget.py_func(0, view, knobs) == view.max_batched_tokens
         if self._unlimited:
             return None
         budget = int(token_budget.py_func(self._requests.decoding(running, computed_tokens), view, knobs))

@@ -6,7 +6,6 @@ Writes `benchmarks/RESULTS.md` and `runs/benchmarks/results.json`. No test: a mi
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from andes_engine.errors import AndesError
 from andes_engine.report.provenance import commit, versions
 from benchmarks.batched_lines import batched_lines
 from benchmarks.bench_report import Machine, machine, markdown
+from benchmarks.data_file import made_by, write_data
 from benchmarks.decision_lines import authors_line, decision_lines, packing_lines
 from benchmarks.engine_lines import engine_lines, memory_lines, ratio_lines
 from benchmarks.lines import Line, Result, pinned, run_in_turns
@@ -57,11 +57,8 @@ def measure(groups: Sequence[str], repeats: int) -> Iterator[list[Result]]:
 
 def write(page: Path, data: Path, results: Sequence[Result], made_on: Machine, command: str) -> None:
     """The page, with what `make bench-peers` last found beside `data`, and every sample as JSON."""
-    data.parent.mkdir(parents=True, exist_ok=True)
-    peers = data.parent / "peers.md"
-    made = {"machine": made_on.as_dict(), "command": command, "commit": commit(), "versions": versions()}
-    samples = [result.as_dict() for result in results]
-    data.write_text(json.dumps({**made, "results": samples}, indent=1) + "\n", encoding="utf-8")
+    peers, samples = data.parent / "peers.md", [result.as_dict() for result in results]
+    write_data(data, {"machine": made_on.as_dict(), **made_by(command), "results": samples})
     found = peers.read_text(encoding="utf-8") if peers.exists() else ""
     page.write_text(markdown(results, made_on, command, commit(), versions(), found), encoding="utf-8")
 

@@ -9,7 +9,6 @@ loops of so many live requests, with room for all of them, or memory for about t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from andes_engine.contender import Contender
-from andes_engine.report.provenance import commit, versions
 from andes_engine.step_time import preset
 from andes_engine.vllm.contenders import episode_requests, planner_for, simulated_twin
 from andes_engine.vllm.episode import LiveConfig
 from andes_engine.vllm.virtual_clock import VirtualEngine
+from benchmarks.data_file import made_by, write_data
 from benchmarks.lines import pinned
 from benchmarks.scenes import Scene, record
 
@@ -223,14 +222,9 @@ def main(given: Sequence[str] | None = None) -> None:
         for scarce, period_s, live in product((False, True), PERIODS_S, asked.live):
             results.append(measure(live, scarce, asked.steps, period_s))
             print(table(results[-1:]).splitlines()[-1], flush=True)
-    made = {
-        "command": f"python -m benchmarks.overhead --steps {asked.steps}",
-        "commit": commit(),
-        "versions": versions(),
-    }
+    made = made_by(f"python -m benchmarks.overhead --steps {asked.steps}")
     entries = [{**asdict(r), "share": r.share} for r in results]
-    asked.data.parent.mkdir(parents=True, exist_ok=True)
-    asked.data.write_text(json.dumps({**made, "results": entries}, indent=1) + "\n", encoding="utf-8")
+    write_data(asked.data, {**made, "results": entries})
     print(table(results))
     if asked.page is not None:
         asked.page.write_text(page_of(results, made), encoding="utf-8")

@@ -7,7 +7,6 @@ pair by pair, who begins changing from pair to pair. There is nothing to decide,
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,10 +18,10 @@ from tqdm import trange
 
 from agents.bootstrap import percentile_interval
 from andes_engine.contender import Contender
-from andes_engine.report.provenance import commit, versions
 from andes_engine.step_time import preset
 from andes_engine.vllm.contenders import planner_for, simulated_twin
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig
+from benchmarks.data_file import made_by, write_data
 
 REQUESTS, PROMPT_TOKENS, OUTPUT_TOKENS = 96, 32, 96
 ENGINE = LiveConfig(kv_blocks=1024, max_num_seqs=128)
@@ -89,11 +88,8 @@ def main(given: Sequence[str] | None = None) -> None:
     batch = [EpisodeRequest(f"r{row}", 0.0, PROMPT_TOKENS, OUTPUT_TOKENS) for row in range(REQUESTS)]
     found = pairs(asked.pairs, batch)
     result = summary(found)
-    command = f"python -m benchmarks.throughput --pairs {asked.pairs}"
-    made = {"command": command, "commit": commit(), "versions": versions()}
-    asked.data.parent.mkdir(parents=True, exist_ok=True)
-    content = {**made, **result, "tokens_per_s": found.round(1).tolist()}
-    asked.data.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    made = made_by(f"python -m benchmarks.throughput --pairs {asked.pairs}")
+    write_data(asked.data, {**made, **result, "tokens_per_s": found.round(1).tolist()})
     said = sentence(result, asked.pairs)
     print(said)
     if asked.page is not None:

@@ -98,10 +98,6 @@ class ResultsConfig:
         if not self.suites:
             raise ConfigError("give at least one suite, such as +suite@suites.held_out=held_out")
 
-    def least_load(self, suite: str) -> float:
-        """Lowest load of a suite that counts: on `held_out` only the overload grid does."""
-        return self.overload if suite == "held_out" else 0.0
-
     @property
     def processes(self) -> int:
         """Processes to run in; of a smoke test one, as more take longer to start than the runs."""

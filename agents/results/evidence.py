@@ -21,7 +21,7 @@ from agents.results.kept import ROWS, KeptRow, write_kept
 from agents.results.live import FILE as LIVE
 from agents.results.live import live_goals, live_results
 from agents.results.measure import measure
-from agents.results.measured import Measured
+from agents.results.measured import Measured, least_load
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def gather(config: ResultsConfig) -> Evidence:
     policy, curves, live = policy_of(config, arms), training_curves(config), live_results(config)
     measured, rows = measure(config, arms)
     fixed = [arm.name for arm in arms if arm.fixed]
-    made = {suite: choices(measured, suite, fixed, config.least_load(suite)) for suite in measured.suites}
+    made = {suite: choices(measured, suite, fixed, least_load(suite, config.overload)) for suite in measured.suites}
     capacity = search_curves(config, [arm for arm in arms if arm.name in (policy, *config.capacity_arms)])
     return Evidence(arms, policy, measured, rows, made, capacity, live, curves)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from agents.results.effects import Effect, closed, difference, effect
 from agents.results.hindsight import Hindsight
-from agents.results.measured import Measured
+from agents.results.measured import STATIONARY, Measured, least_load
 from andes_engine.report.grid import Cell, Column, Grid
 
 Verdict = Literal["met", "not met", "no interval", "not measured"]
@@ -151,9 +151,9 @@ def goals_grid(rows: Sequence[GoalRow], notes: Mapping[str, str]) -> Grid:
 
 
 def _aimed(measured: Measured, policy: str | None, aim: Aim, overload: float, seed: int) -> GoalRow:
-    stationary = aim.suite == "held_out"
-    found = difference(measured, aim.suite, policy, aim.reference, aim.metric, overload if stationary else 0.0, seed)
-    where = "stationary overload" if stationary else aim.suite
+    from_load = least_load(aim.suite, overload)
+    found = difference(measured, aim.suite, policy, aim.reference, aim.metric, from_load, seed)
+    where = "stationary overload" if aim.suite == STATIONARY else aim.suite
     goal = "not worse" if aim.least == NOT_WORSE else f"{aim.sign * aim.least:+.3f}"
     what = f"policy − {aim.reference}, {where}: {aim.label}"
     return GoalRow(aim.key, what, goal, found, gained(found, aim.least, aim.sign))
@@ -172,7 +172,7 @@ def _bound(measured: Measured, made: Sequence[Hindsight], seed: int) -> GoalRow:
 
 def _gap(measured: Measured, policy: str | None, overload: float, clairvoyant: Sequence[str], seed: int) -> GoalRow:
     def values(arm: str) -> list:
-        return measured.strata("held_out", arm, "qoe_mean", overload) if "held_out" in measured.suites else []
+        return measured.strata(STATIONARY, arm, "qoe_mean", overload) if STATIONARY in measured.suites else []
 
     gains = {arm: effect(values(arm), values("tuned_andes"), seed=seed) for arm in clairvoyant}
     known = {arm: gain.value for arm, gain in gains.items() if gain is not None}

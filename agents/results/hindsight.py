@@ -43,7 +43,7 @@ def choices(measured: Measured, suite: str, fixed: Sequence[str], least_load: fl
     ways = [("each scenario", whole)]
     if len(parts) == len(found):
         ways.append(("each part of it", np.stack(parts)))
-    rows = measured.suites[suite].strata(lambda place: place.load is None or place.load >= least_load).values()
+    rows = measured.suites[suite].strata(least_load).values()
     halves = all(len(numbers) > 1 for numbers in rows)
     return [
         Hindsight(name, honest, [chosen(values[:, numbers], honest) for numbers in rows])

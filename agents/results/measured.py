@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +15,9 @@ from andes_engine.metrics import summarize
 from andes_engine.records import RunRecord
 
 FloatArray = NDArray[np.float64]
+
+STATIONARY = "held_out"
+"""The suite of which only the overload grid counts."""
 
 SCALES = {"qoe_mean": 1e-3, "qoe_p10": 1e-3, "late_share": 1e-3, "tokens_per_s": 10.0}
 """Metrics that are kept, and the step they are rounded to, fresh or recorded alike. Rounding moves a mean over a hundred
@@ -47,11 +50,12 @@ class Places:
         )
         return cls(tuple(dict.fromkeys(places)))
 
-    def strata(self, keep: Callable[[Place], bool]) -> dict[tuple[str, float | None], list[int]]:
-        """Which workloads, by their place in the suite, each setting has at each load."""
+    def strata(self, least_load: float = 0.0, setting: str | None = None) -> dict[tuple[str, float | None], list[int]]:
+        """Which workloads, by their place in the suite, each setting has at each load from `least_load` on."""
         found: dict[tuple[str, float | None], list[int]] = {}
         for number, place in enumerate(self.places):
-            if keep(place):
+            load = np.inf if place.load is None else place.load
+            if load >= least_load and setting in (None, place.setting):
                 found.setdefault((place.setting, place.load), []).append(number)
         return found
 
@@ -95,12 +99,12 @@ class Measured:
         self, suite: str, values: FloatArray, least_load: float = 0.0, setting: str | None = None
     ) -> list[FloatArray]:
         """Values of all workloads of a suite by stratum. Shape (training seeds, workloads) each."""
+        return [values[:, numbers] for numbers in self.suites[suite].strata(least_load, setting).values()]
 
-        def keep(place: Place) -> bool:
-            load = np.inf if place.load is None else place.load
-            return load >= least_load and setting in (None, place.setting)
 
-        return [values[:, numbers] for numbers in self.suites[suite].strata(keep).values()]
+def least_load(suite: str, overload: float) -> float:
+    """Lowest load of a suite that counts, the overload grid beginning at `overload`."""
+    return overload if suite == STATIONARY else 0.0
 
 
 def metrics_of(record: RunRecord) -> dict[str, float]:

@@ -13,6 +13,7 @@ from agents.results.evidence import Evidence
 from agents.results.goals import RULE, GoalRow, goals_grid
 from agents.results.hindsight import hindsight_grid
 from agents.results.live import live_grids
+from agents.results.measured import least_load
 from agents.results.sections import ablation_section, overview, setting_section
 from andes_engine.contender import CLAIRVOYANT_MARK
 from andes_engine.report.grid import to_markdown
@@ -54,7 +55,9 @@ def _sections(config: ResultsConfig, found: Evidence) -> list[Section]:
 
 def _hindsight(config: ResultsConfig, found: Evidence) -> Section | None:
     grids = tuple(
-        hindsight_grid(found.measured, suite, made, found.policy, REFERENCES[0], config.seed, config.least_load(suite))
+        hindsight_grid(
+            found.measured, suite, made, found.policy, REFERENCES[0], config.seed, least_load(suite, config.overload)
+        )
         for suite, made in found.hindsight.items()
         if made
     )

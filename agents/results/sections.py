@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from agents.document import Section
 from agents.results.config import Ablation
 from agents.results.effects import Effect, cell_of, difference, effect
-from agents.results.measured import Measured
+from agents.results.measured import Measured, least_load
 from andes_engine.report.grid import Cell, Column, Grid
 
 SHOWN = {
@@ -27,27 +27,23 @@ def overview(measured: Measured, arms: Mapping[str, str], overload: float, seed:
         overload: Lowest load of the overload grid.
         seed: Of the bootstrap.
     """
-    stationary = (f"held_out, loads >= {overload:g}", "held_out", overload)
-    parts = [stationary if suite == "held_out" else (suite, suite, 0.0) for suite in measured.suites]
-    grids = tuple(_overview(measured, arms, *part, seed) for part in parts)
+    grids = tuple(_overview(measured, arms, suite, least_load(suite, overload), seed) for suite in measured.suites)
     return Section(
         "Everybody", ("The mean over training seeds and workloads, every setting and load weighing the same.",), grids
     )
 
 
-def _overview(
-    measured: Measured, arms: Mapping[str, str], title: str, suite: str, least_load: float, seed: int
-) -> Grid:
+def _overview(measured: Measured, arms: Mapping[str, str], suite: str, from_load: float, seed: int) -> Grid:
     columns = [Column("who", numeric=False), Column("training seeds"), *(Column(label) for label, _ in SHOWN.values())]
     rows = []
     for arm, label in arms.items():
-        strata = {key: measured.strata(suite, arm, key, least_load) for key in SHOWN}
+        strata = {key: measured.strata(suite, arm, key, from_load) for key in SHOWN}
         if not any(strata.values()):
             continue
         cells = [cell_of(effect(strata[key], seed=seed), form) for key, (_, form) in SHOWN.items()]
         count = len(strata["qoe_mean"][0])
         rows.append((Cell(label), Cell(str(count)), *cells))
-    return Grid(title, tuple(columns), tuple(rows))
+    return Grid(f"{suite}, loads >= {from_load:g}" if from_load else suite, tuple(columns), tuple(rows))
 
 
 def by_setting(measured: Measured, policy: str, reference: str, seed: int) -> dict[str, dict[str, Effect]]:
@@ -92,7 +88,7 @@ def ablation_section(
         overload: Lowest load that counts of the stationary suite.
         seed: Of the bootstrap.
     """
-    parts = [(suite, overload if suite == "held_out" else 0.0) for suite in measured.suites]
+    parts = [(suite, least_load(suite, overload)) for suite in measured.suites]
     columns = [Column("left out", numeric=False), Column("who", numeric=False)]
     columns += [Column(f"{suite}: mean QoE over {reference}") for suite, _ in parts for reference in against]
     rows = []
