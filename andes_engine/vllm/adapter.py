@@ -9,7 +9,7 @@ says so.
 import functools
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -136,26 +136,25 @@ def caches_prefixes(scheduler: Any) -> bool:
     return bool(scheduler.kv_cache_manager.enable_caching) and getattr(scheduler, "hash_block_size", size) == size
 
 
-def cached_blocks(scheduler: Any, request: Any, known_blocks: int) -> int:
-    """Full blocks of a waiting request that the prefix cache holds, at least one token left to compute.
+def found_blocks(scheduler: Any) -> Mapping[bytes, Any]:
+    """What the prefix cache holds now, by `block_key`; to ask whether something is in it."""
+    held: Mapping[bytes, Any] = scheduler.kv_cache_manager.block_pool.cached_block_hash_to_block._cache
+    return held
 
-    A prefix is evicted after what follows it, so the search starts at the length `known_blocks` from last time. Exact for one
-    kind of attention layer; 0 where `caches_prefixes` is false: resuming looks dearer than it may be.
-    """
-    if not caches_prefixes(scheduler) or getattr(request, "skip_reading_prefix_cache", False):
-        return 0
-    size, hashes, find = (
-        scheduler.block_size,
-        request.block_hashes,
-        scheduler.kv_cache_manager.block_pool.get_cached_block,
-    )
-    most = min((request.num_tokens - 1) // size, len(hashes))
-    count = min(known_blocks, most)
-    while count > 0 and find(hashes[count - 1], [0]) is None:
-        count -= 1
-    while count < most and find(hashes[count], [0]) is not None:
-        count += 1
-    return count
+
+def block_key(block_hash: bytes) -> bytes:
+    """Key of a block of the first cache group, as `vllm/v1/core/kv_cache_utils.py` packs it."""
+    from vllm.v1.core.kv_cache_utils import make_block_hash_with_group_id
+
+    return make_block_hash_with_group_id(block_hash, 0)
+
+
+def reusable_hashes(scheduler: Any, request: Any) -> list[bytes]:
+    """Hashes of the full blocks that a waiting request may find in the prefix cache, at least one token left to compute."""
+    if getattr(request, "skip_reading_prefix_cache", False):
+        return []
+    hashes: list[bytes] = request.block_hashes[: (request.num_tokens - 1) // scheduler.block_size]
+    return hashes
 
 
 def settled_blocks(scheduler: Any, request: Any) -> list[int]:

@@ -134,7 +134,8 @@ class VirtualEngine(EpisodeEngine):
 
     def _step(self) -> StepSample | None:
         start_s = self._now_s
-        self._launch()
+        if not self._in_flight or self._vllm_scheduler.has_unfinished_requests():
+            self._launch()
         if self._pipelined and len(self._in_flight) < 2 and self._vllm_scheduler.has_unfinished_requests():
             self._launch()  # the asynchronous engine plans ahead before it waits for output
         return self._collect(start_s)

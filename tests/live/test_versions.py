@@ -68,7 +68,11 @@ NAMES = [
     *(Name("scheduler_config", attribute) for attribute in ("async_scheduling", "enable_chunked_prefill")),
     *(Name("manager", attribute) for attribute in ("block_pool", "coordinator", "enable_caching", "get_block_ids")),
     Name("manager", "watermark_blocks", (0, 32)),
-    *(Name("block_pool", attribute) for attribute in ("num_gpu_blocks", "get_num_free_blocks", "get_cached_block")),
+    *(
+        Name("block_pool", attribute)
+        for attribute in ("num_gpu_blocks", "get_num_free_blocks", "cached_block_hash_to_block")
+    ),
+    Name("cached_block_hash_to_block", "_cache"),
     Name("coordinator", "single_type_managers"),
     Name("group", "req_to_blocks"),
     *(
@@ -158,6 +162,7 @@ def parts(request: pytest.FixtureRequest) -> Parts:
         scheduler_config=scheduler.scheduler_config,
         manager=manager,
         block_pool=manager.block_pool,
+        cached_block_hash_to_block=manager.block_pool.cached_block_hash_to_block,
         coordinator=manager.coordinator,
         group=manager.coordinator.single_type_managers[0],
         request=live,

@@ -143,3 +143,13 @@ def test_impossible_requests_are_refused_before_anything_starts(request_: Episod
     engine = VirtualEngine(CONFIG, step_time_s, "stock")
     with pytest.raises(ValueError, match=message):
         engine.reset([*REQUESTS, request_])
+
+
+@pytest.mark.parametrize("pipelined", [False, True], ids=["sync", "async"])
+def test_an_engine_that_has_drained_waits_for_the_next_arrival(pipelined: bool) -> None:
+    """Planning ahead leaves a step in flight when the last request ends; it must not stand in for work for ever."""
+    engine = VirtualEngine(CONFIG, step_time_s, "andes", pipelined=pipelined)
+    engine.reset([EpisodeRequest("now", 0.0, 40, 6), EpisodeRequest("later", 5.0, 40, 6)])
+    engine.advance(9.0)
+    assert engine.drained
+    assert engine.token_times["later"][0] > 5.0 > engine.token_times["now"][-1]
