@@ -18,7 +18,7 @@ from agents.schema import ConfigError
 from andes_engine.contender import Contender
 from andes_engine.metrics import summarize
 from andes_engine.records import RunRecord
-from andes_engine.report.fidelity import LIVE, Comparison, agreement_sentences, fidelity_grid, ranking_grid
+from andes_engine.report.fidelity import AGAIN, LIVE, Comparison, agreement_sentences, fidelity_grid, ranking_grid
 from andes_engine.report.grid import Grid, to_markdown
 from andes_engine.sim.run import run_simulated
 from andes_engine.step_time import StepTime, preset
@@ -157,6 +157,7 @@ def _compare(
     drift = runner.drift()
     as_fast = replace(runner.engine_config, step_time=scaled(runner.step_time, 1.0 + drift))
     engines: dict[str, Callable[[], RunRecord]] = {
+        AGAIN: lambda: runner.run(workload, contender),
         "simulator": lambda: run_simulated(runner.engine_config, workload, contender),
         "vLLM's scheduler, virtual clock": lambda: run_virtual(runner.config, runner.step_time, workload, contender),
         "real engine, emulated device": lambda: emulated.run(workload, contender),

@@ -17,7 +17,8 @@ from andes_engine.step_time import StepSample as FitSample
 from andes_engine.step_time import StepTime, prefill_seconds
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, StepSample
 
-_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+_BATCHES = (1, 2, 4, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128)
+"""Dense where kernels change their tiles: between 16 and 32 a step may take as long as with 32."""
 _CONTEXTS = (16, 128, 512)
 _PROBES = (8, 32, 128, 320, 1000)
 _SETTLE_STEPS = 8
