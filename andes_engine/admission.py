@@ -21,7 +21,7 @@ from andes_engine.engine import EngineView
 from andes_engine.request import Requests
 from andes_engine.schedulers.andes import delay_cost
 from andes_engine.step_time import prefill_seconds, step_seconds
-from andes_engine.survey import Survey, standing_at
+from andes_engine.survey import Survey, horizon_seconds, standing_at
 
 FloatArray = NDArray[np.float64]
 
@@ -217,7 +217,7 @@ def _stall_loss(
 ) -> float:
     """QoE that the others lose if no token comes for `stall_s` instead of `owed_s`; adding up ends at `enough`."""
     token_latency_s = step_seconds(step_time, 0, survey.running, 0, 0, 0)
-    horizon_s, sunk = knobs[kn.HORIZON_S], knobs[kn.SUNK_LAG_WEIGHT]
+    horizon_s, sunk = horizon_seconds(survey, knobs), knobs[kn.SUNK_LAG_WEIGHT]
     start_s, loss = view.now_s + token_latency_s, 0.0
     waiting_price = knobs[kn.WAITING_STALL_PRICE]
     position, end = 0, survey.live if waiting_price > 0.0 else survey.running

@@ -22,7 +22,7 @@ from andes_engine.ranking import ZERO
 from andes_engine.schedulers import ANDES_MAX_MIN, ANDES_PERFECT
 from andes_engine.schedulers.andes import TIE_BREAK, delay_cost, max_min_value, perfect_value, project
 from andes_engine.step_time import step_seconds
-from andes_engine.survey import Survey, standing_at
+from andes_engine.survey import Survey, horizon_seconds, standing_at
 
 FloatArray = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def score(
     """
     n, running = survey.live, survey.running
     token_latency_s = step_seconds(step_time, 0, batch, int(batch * survey.context_tokens / n), 0, 0)
-    horizon_s, sunk = knobs[kn.HORIZON_S], knobs[kn.SUNK_LAG_WEIGHT]
+    horizon_s, sunk = horizon_seconds(survey, knobs), knobs[kn.SUNK_LAG_WEIGHT]
     gain, resume_s, divisor = plan.gain[:n], plan.resume_s[:n], plan.facts[DIVISOR]
     if token_latency_s <= survey.strictest_s:
         gains_in_pace(view.now_s, token_latency_s, horizon_s, sunk, resume_s, plan.facts, gain)

@@ -120,6 +120,16 @@ KNOBS: tuple[Knob, ...] = (
         "time for the prefill that admitted requests may owe; with more to do requests compete, and newcomers wait; 100 never "
         "limits it (the paper does not)",
     ),
+    Knob(
+        "horizon_growth",
+        "1",
+        0.0,
+        1.0,
+        0.0,
+        False,
+        "how the horizon grows with what there is to read: times (mean time that readers need for the output still expected over "
+        "40 s) ** growth; at 0 and without a length source `horizon_s` is all (as in the paper)",
+    ),
     *INDEX_KNOBS,
 )
 
@@ -146,6 +156,7 @@ INDEX = KNOB_COUNT - len(INDEX_KNOBS)
     PAUSE_THRESHOLD_TOKENS,
     PLANNING_PERIOD_S,
     PREFILL_BACKLOG_S,
+    HORIZON_GROWTH,
 ) = range(INDEX)
 
 

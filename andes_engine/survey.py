@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from andes_engine import knobs as kn
 from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import (
     ARRIVAL_S,
@@ -34,11 +35,16 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+_USUAL_READING_S = 40.0
+"""Time that reading 200 tokens takes at 5 tokens/s: half of a chat response."""
+
+
 class Survey(NamedTuple):
     """The live requests together: how many, how many of them run, blocks wanted, context tokens, strictest pace.
 
     Of those that run also the blocks they are about to take, the tokens they have to compute before their next one comes out, and
     whether any was paused. `unusual`: whether any of them all `is_unusual`. `queued_tokens`: what those that wait must compute.
+    `reading_s`: time that their readers need for the output still expected, summed; NaN if nobody knows of one.
     """
 
     live: int
@@ -51,6 +57,7 @@ class Survey(NamedTuple):
     queued_tokens: int
     paused: bool
     unusual: bool
+    reading_s: float
 
 
 class Group(NamedTuple):
@@ -63,6 +70,7 @@ class Group(NamedTuple):
     owed_tokens: int
     paused: bool
     unusual: bool
+    reading_s: float
 
 
 @compiled_into_caller
@@ -88,6 +96,7 @@ def look_over(
         wait.owed_tokens + len(waiting),
         run.paused,
         run.unusual or wait.unusual,
+        run.reading_s + wait.reading_s,
     )
 
 
@@ -109,28 +118,41 @@ def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, pla
         elsewhere |= table.cached_tokens[row] | table.host_tokens[row]
         # last: what may have been changed is read again
         rows[place], weight_blocks[place], missing[place] = row, blocks, lacks
-    strictest_s = _lay_out_readers(table, rows[: len(group)], first, plan)
+    strictest_s, reading_s = _lay_out_readers(table, rows[: len(group)], first, plan)
     unusual = most > view.max_batched_tokens or elsewhere != 0
-    return Group(wanted, context, strictest_s, growth, owed, paused != 0, unusual)
+    return Group(wanted, context, strictest_s, growth, owed, paused != 0, unusual, reading_s)
 
 
 @compiled
-def _lay_out_readers(table: Requests, rows: PositionArray, first: int, plan: Decision) -> float:
-    """Write where the reader of each request stands but for its lags, from position `first` on; returns the strictest pace.
+def _lay_out_readers(table: Requests, rows: PositionArray, first: int, plan: Decision) -> tuple[float, float]:
+    """Write where the reader of each request stands but for its lags, from position `first` on.
 
     By itself, as there are only so many registers to keep addresses in.
     """
     facts = plan.facts
     arrival_s, due_s, latency_s = facts[ARRIVAL_S][first:], facts[DUE_S][first:], facts[LATENCY_S][first:]
     emitted, remaining = facts[EMITTED][first:], facts[REMAINING][first:]
-    strictest_s = np.inf
+    strictest_s, reading_s = np.inf, 0.0
     for place in range(len(rows)):
         row = rows[place]
         stands = standing(table, row)
         arrival_s[place], due_s[place], latency_s[place] = table.arrival_s[row], stands.due_s, stands.latency_s
         emitted[place], remaining[place] = stands.emitted_tokens, stands.remaining_tokens
         strictest_s = min(strictest_s, stands.latency_s)
-    return strictest_s
+        reading_s += stands.remaining_tokens * stands.latency_s
+    return strictest_s, reading_s
+
+
+@compiled
+def horizon_seconds(survey: Survey, knobs: FloatArray) -> float:
+    """How far ahead being served is compared with waiting, s: knobs `horizon_s` and `horizon_growth`.
+
+    Whoever is not served waits until there is room, and that is sooner where responses are short.
+    """
+    horizon_s, growth = knobs[kn.HORIZON_S], knobs[kn.HORIZON_GROWTH]
+    if growth > 0.0 and survey.reading_s > 0.0:  # false for NaN: nobody knows
+        horizon_s *= (survey.reading_s / survey.live / _USUAL_READING_S) ** growth
+    return horizon_s
 
 
 @compiled
