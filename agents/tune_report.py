@@ -37,8 +37,17 @@ def study_record(study: optuna.Study, space: SearchSettings) -> dict[str, Any]:
         "failures": failures[:SHOWN],
         "importance": importance(study),
         "top": [_described(trial, space) for trial in best[:SHOWN]],
-        "history": {trial.number: round(trial.value, 4) for trial in best if trial.value is not None},
+        "history": _better_than_before(best),
     }
+
+
+def _better_than_before(complete: Sequence[FrozenTrial]) -> dict[int, float]:
+    """Value of each trial that was better than all before it, by its number."""
+    found: dict[int, float] = {}
+    for trial in sorted(complete, key=lambda trial: trial.number):
+        if trial.value is not None and trial.value > max(found.values(), default=-np.inf):
+            found[trial.number] = trial.value
+    return {number: round(value, 4) for number, value in found.items()}
 
 
 def importance(study: optuna.Study) -> dict[str, float]:

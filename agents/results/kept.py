@@ -66,8 +66,8 @@ def write_kept(rows: Iterable[KeptRow], path: Path) -> Path:
     pq.write_table(
         pa.table(columns),
         staging,
-        compression="zstd",
-        compression_level=19,
+        compression="brotli",
+        compression_level=11,
         write_statistics=False,
         use_dictionary=[*_TEXTS],
         column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in (*SCALES, _SEGMENTS)},
