@@ -71,13 +71,14 @@ def arms_of(config: ResultsConfig) -> list[Arm]:
 
 
 def policy_of(config: ResultsConfig, arms: Sequence[Arm]) -> str | None:
-    """The arm that the goals are about; None while the zoo is empty.
+    """The arm that the goals are about: as configured, or the recipe with the most training seeds; None while the zoo is empty.
 
     Raises:
         ConfigError: If the configured one does not take part.
     """
     if config.policy is None:
-        return next((arm.name for arm in arms if arm.recipe), None)
+        recipes_found = [arm for arm in arms if arm.recipe]
+        return max(recipes_found, key=lambda arm: len(arm.members)).name if recipes_found else None
     if config.policy not in (known := [arm.name for arm in arms]):
         raise ConfigError(f"policy '{config.policy}' does not take part; those who do are {', '.join(known)}")
     return config.policy

@@ -47,7 +47,7 @@ class ResultsConfig:
         parts_suite: Suite where a choice in hindsight is made for each part of a scenario as well.
         segments: Equal spans of time that its requests are grouped in by arrival.
         overload: Lowest load of the overload grid, in shares of FCFS saturation.
-        policy: Recipe of the zoo, or ablation, that the goals are about; null for the first recipe.
+        policy: Recipe of the zoo, or ablation, that the goals are about; null for the one with the most training seeds.
         ablations: What is left out, by name.
         curves: Training runs whose learning curves are shown; shell patterns are followed.
         live: Run directories of `scripts.live_benefit`; null for what is recorded.
