@@ -22,7 +22,7 @@ from andes_engine.report.style import GREY, WIDTH_IN, house_style
 TOP = 10
 """Trials whose knobs are set against those of the others."""
 
-SHOWN = 5
+SHOWN, RECORDED = 5, 3
 """Trials in the table, and those that are recorded in full."""
 
 
@@ -36,7 +36,7 @@ def study_record(study: optuna.Study, space: SearchSettings) -> dict[str, Any]:
         "trials": counts(study),
         "failures": failures[:SHOWN],
         "importance": importance(study),
-        "top": [_described(trial, space) for trial in best[:SHOWN]],
+        "top": [_described(trial, space) for trial in best[:RECORDED]],
         "history": _better_than_before(best),
     }
 
