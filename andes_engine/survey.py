@@ -127,7 +127,7 @@ def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, pla
 def _lay_out_readers(table: Requests, rows: PositionArray, first: int, plan: Decision) -> tuple[float, float]:
     """Write where the reader of each request stands but for its lags, from position `first` on.
 
-    By itself, as there are only so many registers to keep addresses in.
+    Returns their strictest pace and `Survey.reading_s`. By itself, as there are only so many registers to keep addresses in.
     """
     facts = plan.facts
     arrival_s, due_s, latency_s = facts[ARRIVAL_S][first:], facts[DUE_S][first:], facts[LATENCY_S][first:]

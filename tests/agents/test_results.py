@@ -16,7 +16,7 @@ from agents.bootstrap import crossed_replicates, percentile_interval
 from agents.cli import compose
 from agents.json_file import read_json, write_json
 from agents.results import measure as measuring
-from agents.results.arms import arms_of
+from agents.results.arms import Arm, Member, arms_of, policy_of
 from agents.results.capacity import capacity_goals, ratio
 from agents.results.cards import judgement
 from agents.results.config import Ablation, ResultsConfig
@@ -32,6 +32,7 @@ from agents.results.run import results
 from agents.run_suite import run_suite
 from agents.schema import ConfigError, SettingError, from_mapping
 from agents.suite_settings import GridSettings, SuiteSettings
+from andes_engine.contender import Contender
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.report.grid import to_markdown
 from andes_engine.sim.simulator import simulate
@@ -293,6 +294,19 @@ def small(tmp_path: Path, *overrides: str) -> ResultsConfig:
     arms = {name: config.compare.contenders[name] for name in ("andes", "tuned_andes")}
     compare = replace(config.compare, contenders=arms)
     return replace(config, suites=suites, compare=compare, hindsight={}, capacity_workloads={}, workers=1)
+
+
+@pytest.mark.parametrize(("configured", "policy"), [(None, "many"), ("few", "few")])
+def test_the_goals_are_about_the_recipe_with_the_most_seeds(
+    configured: str | None, policy: str, tmp_path: Path
+) -> None:
+    seeds = {"few": 1, "many": 3, "not_of_the_zoo": 5}
+    arms = [
+        Arm(name, tuple(Member(seed, Contender(name)) for seed in range(count)), recipe=name != "not_of_the_zoo")
+        for name, count in seeds.items()
+    ]
+    assert policy_of(replace(small(tmp_path), policy=configured), arms) == policy
+    assert policy_of(replace(small(tmp_path), policy=None), arms[2:]) is None
 
 
 def trained(tmp_path: Path) -> dict[str, Ablation]:
