@@ -54,6 +54,9 @@ INDEX_KNOBS: tuple[Knob, ...] = (
 """Weights of the index, in the order of `request_index.weigh`: what a request is worth is multiplied by exp(sum of weight x
 feature)."""
 
+USUAL_READING_S = 40.0
+"""Time that reading 200 tokens takes at 5 tokens/s: half of a chat response."""
+
 KNOBS: tuple[Knob, ...] = (
     Knob("horizon_s", "s", 1.0, 400.0, 10.0, True, "how far ahead being served is compared with waiting (paper: dt)"),
     Knob("kv_watermark", "share", 0.5, 1.0, 0.9, False, "share of KV blocks in demand above which requests compete"),
@@ -128,7 +131,7 @@ KNOBS: tuple[Knob, ...] = (
         0.0,
         False,
         "how the horizon grows with what there is to read: times (mean time that readers need for the output still expected over "
-        "40 s) ** growth; at 0 and without a length source `horizon_s` is all (as in the paper)",
+        f"{USUAL_READING_S:g} s) ** growth; at 0 and without a length source `horizon_s` is all (as in the paper)",
     ),
     *INDEX_KNOBS,
 )

@@ -35,10 +35,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-_USUAL_READING_S = 40.0
-"""Time that reading 200 tokens takes at 5 tokens/s: half of a chat response."""
-
-
 class Survey(NamedTuple):
     """The live requests together: how many, how many of them run, blocks wanted, context tokens, strictest pace.
 
@@ -151,7 +147,7 @@ def horizon_seconds(survey: Survey, knobs: FloatArray) -> float:
     """
     horizon_s, growth = knobs[kn.HORIZON_S], knobs[kn.HORIZON_GROWTH]
     if growth > 0.0 and survey.reading_s > 0.0:  # false for NaN: nobody knows
-        horizon_s *= (survey.reading_s / survey.live / _USUAL_READING_S) ** growth
+        horizon_s *= (survey.reading_s / survey.live / kn.USUAL_READING_S) ** growth
     return horizon_s
 
 

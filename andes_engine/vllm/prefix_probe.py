@@ -1,6 +1,6 @@
 """What vLLM's prefix cache still holds of each waiting request: the price of resuming it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -50,22 +50,23 @@ class PrefixProbe:
                 or after in held
                 or (after is None and requests[request_ids[place]].num_tokens != num_tokens)
             ):
-                found = self._search(scheduler, requests[request_ids[place]], answers[place].cached_tokens)
-                answers[place] = known[request_ids[place]] = found
+                request = requests[request_ids[place]]
+                found = _search(scheduler, request, held, answers[place].cached_tokens)
+                answers[place] = known[request.request_id] = found
         return [found.cached_tokens for found in answers]
-
-    def _search(self, scheduler: Any, request: Any, known_tokens: int) -> Found:
-        held, size = adapter.found_blocks(scheduler), scheduler.block_size
-        keys = adapter.reusable_hashes(scheduler, request)
-        count = min(known_tokens // size, len(keys))
-        while count > 0 and adapter.block_key(keys[count - 1]) not in held:
-            count -= 1
-        while count < len(keys) and adapter.block_key(keys[count]) in held:
-            count += 1
-        last = adapter.block_key(keys[count - 1]) if count > 0 else None
-        after = adapter.block_key(keys[count]) if count < len(keys) else None
-        return Found(count * size, last, after, request.num_tokens)
 
     def forget(self, request_id: str) -> None:
         """The request runs, or is gone."""
         self._found.pop(request_id, None)
+
+
+def _search(scheduler: Any, request: Any, held: Mapping[bytes, Any], known_tokens: int) -> Found:
+    size, hashes = scheduler.block_size, adapter.reusable_hashes(scheduler, request)
+    count = min(known_tokens // size, len(hashes))
+    while count > 0 and adapter.block_key(hashes[count - 1]) not in held:
+        count -= 1
+    while count < len(hashes) and adapter.block_key(hashes[count]) in held:
+        count += 1
+    last = adapter.block_key(hashes[count - 1]) if count > 0 else None
+    after = adapter.block_key(hashes[count]) if count < len(hashes) else None
+    return Found(count * size, last, after, request.num_tokens)
