@@ -160,6 +160,7 @@ LENGTHS: dict[str, LogNormalLengths] = {
     "mooncake": LogNormalLengths(
         LogNormal(15_325, 18_380, 13, 191_378), LogNormal(149, 178, 1, 893), max_total=262_144
     ),
+    "essays": LogNormalLengths(LogNormal(400, 500, 16, 4096), LogNormal(1500, 1071, 16, 8192)),
     "tiny": LogNormalLengths(LogNormal(100, 80, 8, 384), LogNormal(115, 80, 8, 448), max_total=512),
 }
 """Families by name. Moments before clipping; an output whose std is unpublished gets .714 of its mean, as in ShareGPT.
@@ -170,5 +171,6 @@ LENGTHS: dict[str, LogNormalLengths] = {
 | sharegpt_multi_round, arxiv, coding | Andes v2: prompt mean (std); output from the authors' logs (coding 3300-4000) |
 | azure_conv, azure_code | Azure LLM inference trace 2023 (Splitwise, ISCA 2024); std and bounds from its first half |
 | mooncake | synthetic trace of Mooncake (FAST '25): mean, std and bounds of its 3,993 requests |
+| essays | made up, for searches and training: answers between those of sharegpt and coding, minutes to read |
 | tiny | made up, for a live engine on a CPU with a context of 512 tokens |
 """
