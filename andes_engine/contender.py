@@ -14,8 +14,10 @@ from andes_engine.policy.bundle import Bundle, load_bundle
 from andes_engine.schedulers import OWN, SCHEDULERS, scheduler_id
 from andes_engine.schedulers.own import load_score
 
-CLAIRVOYANT_MARK = " (clairvoyant)"
-"""Follows the name of whoever knows true output lengths, in every table and figure."""
+
+def marked(name: str, clairvoyant: bool) -> str:
+    """The name in tables and figures: of whoever knows true output lengths it says so."""
+    return f"{name} (clairvoyant)" if clairvoyant and name != "clairvoyant" else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Contender:
     @property
     def label(self) -> str:
         """What records, tables and figures call it: the name, marked if it is clairvoyant."""
-        return self.name + CLAIRVOYANT_MARK * self.clairvoyant
+        return marked(self.name, self.clairvoyant)
 
     @property
     def given_knobs(self) -> Mapping[str, float]:

@@ -15,7 +15,7 @@ from agents.results.hindsight import hindsight_grid
 from agents.results.live import live_grids
 from agents.results.measured import least_load
 from agents.results.sections import ablation_section, overview, setting_section
-from andes_engine.contender import CLAIRVOYANT_MARK
+from andes_engine.contender import marked
 from andes_engine.report.grid import to_markdown
 
 PAGE, RECORDS = "RESULTS.md", Path("docs") / "results"
@@ -39,7 +39,7 @@ def write_results(
 
 def _sections(config: ResultsConfig, found: Evidence) -> list[Section]:
     seed, measured = config.seed, found.measured
-    labels = {arm.name: arm.name + CLAIRVOYANT_MARK * arm.clairvoyant for arm in found.arms}
+    labels = {arm.name: marked(arm.name, arm.clairvoyant) for arm in found.arms}
     against = [name for name in dict.fromkeys((found.policy, REFERENCES[0])) if name]
     sections = [
         overview(measured, labels, config.overload, seed),

@@ -136,7 +136,7 @@ class Bundle:
         staging.mkdir(parents=True)
         tensors = {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in self.tensors().items()}
         save_file(tensors, staging / _WEIGHTS)
-        (staging / _JSON).write_text(json.dumps(self._manifest(), indent=1), encoding="utf-8")
+        (staging / _JSON).write_text(_entry_per_line(self._manifest()), encoding="utf-8")
         staging.rename(folder)
         return folder
 
@@ -159,6 +159,11 @@ class Bundle:
             "provenance": dict(self.provenance),
             "model_card": self.model_card,
         }
+
+
+def _entry_per_line(manifest: Mapping[str, object]) -> str:
+    entries = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in manifest.items())
+    return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
 class _Recurrent:

@@ -111,7 +111,7 @@ def test_nothing_of_held_out_can_be_trained_on() -> None:
     settings = suite_of(config("suite=held_out")).settings
     engines = {engine.step_time.name for env in runs for engine in env.engines}
     lengths = families(spec for env in runs for spec in env.workloads)
-    assert len(engines) == 6 and len(lengths) == 5
+    assert len(engines) == 6 and len(lengths) == 6
     for setting in settings:
         assert setting.split == "held_out" and min(setting.loads) == 0.5 and max(setting.loads) == 1.5
         assert setting.engine.step_time.name not in engines

@@ -214,3 +214,8 @@ def test_the_first_format_is_still_read(tmp_path: Path) -> None:
     (folder / "bundle.json").write_text(json.dumps(old | {"format": "andes-bundle-1"}))
     seen = np.linspace(-1, 1, OBSERVATION_SIZE, dtype=np.float32)
     assert np.array_equal(load_bundle(folder).act(seen), bundle.act(seen))
+
+
+def test_the_manifest_has_a_line_for_each_entry(tmp_path: Path) -> None:
+    lines = (make_bundle().save(tmp_path / "b") / "bundle.json").read_text().splitlines()
+    assert len(lines) == 2 + len(json.loads("".join(lines)))
