@@ -103,7 +103,7 @@ def decide(
         rhythm[GATE_SHUT] = 1.0
         return
     survey = look_over(table, running, waiting, view, memory, plan)
-    pause_those_ahead(table, running, len(waiting), survey.paused, view, knobs, step_time, plan)
+    pause_those_ahead(table, running, len(waiting), rhythm, view, knobs, step_time, plan)
     if not contended(survey, view, knobs, step_time):
         return
     head[GATED] = 1

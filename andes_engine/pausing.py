@@ -14,6 +14,7 @@ from andes_engine import knobs as kn
 from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import N_PAUSED, Decision, missing_tokens
 from andes_engine.engine import EngineView
+from andes_engine.plan_memory import NOBODY_PAUSED
 from andes_engine.request import Requests, context_tokens, next_due_s
 from andes_engine.step_time import step_seconds
 
@@ -34,7 +35,7 @@ def pause_those_ahead(
     table: Requests,
     running: IntArray,
     waiting: int,
-    paused: bool,
+    rhythm: FloatArray,
     view: EngineView,
     knobs: FloatArray,
     step_time: FloatArray,
@@ -46,15 +47,16 @@ def pause_those_ahead(
         table: Live requests.
         running: Rows of running requests. Shape (r,).
         waiting: Requests that wait for a place; with any, nobody is paused.
-        paused: Whether any running request is paused from the last time.
+        rhythm: `PlanMemory.rhythm`: whether anybody may be paused from the last time, and from now on.
         view: Engine state and limits.
         knobs: Vector in the order of `knobs.KNOBS`.
         step_time: Vector of `step_time.StepTime`.
         plan: Its count of paused requests is raised.
     """
-    if paused:
+    if rhythm[NOBODY_PAUSED] == 0.0:
         for row in running:
             table.paused[row] = 0
+    rhythm[NOBODY_PAUSED] = 1.0
     threshold = knobs[kn.PAUSE_THRESHOLD_TOKENS]
     if threshold >= _NEVER or len(running) < 2 or waiting > 0:
         return
@@ -73,3 +75,4 @@ def pause_those_ahead(
         if row != least_row and missing_tokens(table, row) == 1 and tokens_ahead(table, row, view.now_s) >= threshold:
             table.paused[row] = 1
             plan.head[N_PAUSED] += 1
+            rhythm[NOBODY_PAUSED] = 0.0

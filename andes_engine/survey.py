@@ -38,8 +38,8 @@ IntArray = NDArray[np.int64]
 class Survey(NamedTuple):
     """The live requests together: how many, how many of them run, blocks wanted, context tokens, strictest pace.
 
-    Of those that run also the blocks they are about to take, the tokens they have to compute before their next one comes out, and
-    whether any was paused. `unusual`: whether any of them all `is_unusual`. `queued_tokens`: what those that wait must compute.
+    Of those that run also the blocks they are about to take, and the tokens they have to compute before their next one comes out.
+    `unusual`: whether any of them all `is_unusual`. `queued_tokens`: what those that wait must compute.
     `reading_s`: time that their readers need for the output still expected, summed; NaN if nobody knows of one.
     """
 
@@ -51,7 +51,6 @@ class Survey(NamedTuple):
     growth_blocks: int
     owed_tokens: int
     queued_tokens: int
-    paused: bool
     unusual: bool
     reading_s: float
 
@@ -64,7 +63,6 @@ class Group(NamedTuple):
     strictest_s: float
     growth_blocks: int
     owed_tokens: int
-    paused: bool
     unusual: bool
     reading_s: float
 
@@ -90,7 +88,6 @@ def look_over(
         run.growth_blocks,
         run.owed_tokens,
         wait.owed_tokens + len(waiting),
-        run.paused,
         run.unusual or wait.unusual,
         run.reading_s + wait.reading_s,
     )
@@ -101,7 +98,7 @@ def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, pla
     """Write what `look_over` leaves of each request of a group, from position `first` on."""
     rows, weight_blocks, missing = plan.rows[first:], plan.weight_blocks[first:], plan.missing[first:]
     unsigned = group.view(np.uint64)  # see `ranking`
-    wanted, context, growth, owed, paused, most, elsewhere = 0, 0, 0, 0, 0, 0, 0
+    wanted, context, growth, owed, most, elsewhere = 0, 0, 0, 0, 0, 0
     for place in range(len(group)):
         row = unsigned[place]
         blocks, lacks = blocks_wanted(table, row, view), missing_tokens(table, row)
@@ -109,14 +106,13 @@ def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, pla
         context += context_tokens(table, row)
         growth += max(blocks - table.held_blocks[row], 0)
         owed += lacks - 1
-        paused |= table.paused[row]
         most = max(most, lacks)
         elsewhere |= table.cached_tokens[row] | table.host_tokens[row]
         # last: what may have been changed is read again
         rows[place], weight_blocks[place], missing[place] = row, blocks, lacks
     strictest_s, reading_s = _lay_out_readers(table, rows[: len(group)], first, plan)
     unusual = most > view.max_batched_tokens or elsewhere != 0
-    return Group(wanted, context, strictest_s, growth, owed, paused != 0, unusual, reading_s)
+    return Group(wanted, context, strictest_s, growth, owed, unusual, reading_s)
 
 
 @compiled
