@@ -50,8 +50,6 @@ class ZooConfig:
 def publish(config: ZooConfig, zoo: Path = FOLDER) -> list[Path]:
     """Put the best seed on validation into `NAME`, the others into `NAME_seedS`, and write the page; returns the folders.
 
-    Weights are kept in half precision: the zoo is part of the repository.
-
     Raises:
         AndesError: If a run cannot be published, the recipe is there already, or the zoo would be too large; nothing is
             changed then.
@@ -63,7 +61,7 @@ def publish(config: ZooConfig, zoo: Path = FOLDER) -> list[Path]:
     staging = zoo / ".publishing"
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        new = [bundle.save(staging / bundle.name, half=True) for bundle in bundles]
+        new = [bundle.save(staging / bundle.name) for bundle in bundles]
         _check_size(zoo, old, new)
         for path in old:
             shutil.rmtree(path)

@@ -128,14 +128,13 @@ class Bundle:
         }
         return named if self.lstm is None else named | dict(zip(_LSTM, self.lstm.arrays, strict=True))
 
-    def save(self, folder: Path, half: bool = False) -> Path:
-        """Write the bundle; the folder appears complete or not at all. With `half` its weights are rounded to half precision."""
+    def save(self, folder: Path) -> Path:
+        """Write the bundle; the folder appears complete or not at all."""
         if folder.exists():
             raise BundleError(f"{folder} exists already; name another folder or remove it")
         staging = folder.with_name(f".{folder.name}.{os.getpid()}")
         staging.mkdir(parents=True)
-        kind = np.float16 if half else np.float32
-        tensors = {key: np.ascontiguousarray(value, dtype=kind) for key, value in self.tensors().items()}
+        tensors = {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in self.tensors().items()}
         save_file(tensors, staging / _WEIGHTS)
         (staging / _JSON).write_text(_entry_per_line(self._manifest()), encoding="utf-8")
         staging.rename(folder)
@@ -253,6 +252,6 @@ def _check_spec(folder: Path, manifest: dict) -> None:
 
 def _read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
-        return {name: values.astype(np.float32) for name, values in load_file(path).items()}
+        return load_file(path)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{path}: cannot read the weights ({error}); {_REEXPORT}") from None

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from agents.cli import compose
 from agents.compare import contenders_of
 from agents.config import CompareConfig, ServeConfig
 from agents.export import policy_folder
+from agents.rows import bundle_hash
 from agents.schema import ConfigError, from_mapping
 from agents.serve import serve_command
 from agents.zoo import entries
@@ -20,7 +20,6 @@ from agents.zoo.entries import FOLDER, recipes, zoo_names
 from agents.zoo.publish import PAGE, ZooConfig, publish
 from agents.zoo.table import zoo_page
 from andes_engine.errors import AndesError, BundleError, UnknownNameError
-from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.policy.bundle import load_bundle
 from tests.engine.test_policy import make_bundle
 
@@ -62,9 +61,7 @@ def test_the_best_seed_gets_the_plain_name(run: MakeRun, zoo: Path) -> None:
     folders = publish(config(*runs), zoo)
     assert [folder.name for folder in folders] == ["quick", "quick_seed1", "quick_seed3"] == zoo_names(zoo)
     for folder, made in zip(folders, (runs[1], runs[0], runs[2]), strict=True):
-        seen = np.linspace(-1.0, 1.0, OBSERVATION_SIZE, dtype=np.float32)
-        published, trained = (load_bundle(path).act(seen) for path in (folder, Path(made) / "bundle"))
-        assert published == pytest.approx(trained, abs=2e-3)  # kept in half precision
+        assert bundle_hash(load_bundle(folder)) == bundle_hash(load_bundle(Path(made) / "bundle"))
     best = load_bundle(zoo / "quick")
     assert best.provenance["train_again"] == "python -m scripts.train experiment=demo seed=2"
     assert "config" not in best.provenance and best.provenance["trained_on"]["engines"] == ["small_gpu"]  # type: ignore[index]

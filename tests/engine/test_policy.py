@@ -39,16 +39,6 @@ def test_round_trip(tmp_path: Path) -> None:
         bundle.save(tmp_path / "b")
 
 
-def test_half_precision_takes_half_the_room_and_acts_nearly_the_same(tmp_path: Path) -> None:
-    bundle = make_bundle(0.3)
-    whole, half = bundle.save(tmp_path / "whole"), bundle.save(tmp_path / "half", half=True)
-    sizes = [(folder / "weights.safetensors").stat().st_size for folder in (half, whole)]
-    assert sizes[0] < 0.75 * sizes[1]
-    observation = np.linspace(-1, 1, OBSERVATION_SIZE, dtype=np.float32)
-    assert load_bundle(half).act(observation) == pytest.approx(bundle.act(observation), abs=2e-3)
-    assert load_bundle(half).act(observation).dtype == np.float32
-
-
 def test_loading_unpickles_nothing(tmp_path: Path) -> None:
     folder = make_bundle().save(tmp_path / "b")
     seen: list[str] = []
