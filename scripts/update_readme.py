@@ -32,7 +32,7 @@ SERVICE_COLUMNS = (
 )
 BENCH_COLUMNS = (("bench: TTFT p50, ms", "median_ttft_ms"), ("bench: TTFT p99, ms", "p99_ttft_ms"))
 PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.png")
-PICTURE_COLORS, PICTURE_WIDTH_PX = 20, 720  # wide enough to read, small enough for the repository
+PICTURE_COLORS, PICTURE_WIDTH_PX = 20, 640  # wide enough to read, small enough for the repository
 
 
 def results_text(runs: list[Path]) -> str:
