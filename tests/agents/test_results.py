@@ -285,7 +285,7 @@ def empty_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def small(tmp_path: Path, *overrides: str) -> ResultsConfig:
     """Two tiny suites, nothing recorded, no capacity search, one process."""
-    told = compose("results", f"run_dir={tmp_path / 'run'}", "recorded=null", "curves=[]", *overrides)
+    told = compose("results", f"run_dir={tmp_path / 'run'}", "recorded=null", "curves=[]", "policy=null", *overrides)
     told["ablations"] = {name: one for name, one in told["ablations"].items() if "runs" not in one}
     config = from_mapping(ResultsConfig, told)
     workloads = {"burst": {"lengths": "tiny", "duration_s": 15.0}}
