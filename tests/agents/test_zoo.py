@@ -141,3 +141,5 @@ def test_the_zoo_that_is_shipped_has_its_page_and_cards() -> None:
     assert (FOLDER / PAGE).read_text(encoding="utf-8") == zoo_page()
     for bundles in recipes().values():
         assert str(bundles[0].provenance["train_again"]) in bundles[0].model_card
+        for bundle in bundles:
+            assert str(bundle.provenance["train_again"]).endswith(f" seed={bundle.provenance['seed']}")
