@@ -119,10 +119,10 @@ def held_out_bursts(engine: EngineConfig, settings: WorkloadSettings, load: floa
     return [scenario.workload for scenario in _drawn(engine, settings, (load,), seed_range(count), "held_out", engine)]
 
 
-def contenders_from(schedulers: Mapping[str, SchedulerSettings], policy: str | None) -> list[Contender]:
-    """The configured schedulers, and the policy of a bundle or training run if there is one."""
+def contenders_from(schedulers: Mapping[str, SchedulerSettings], *policies: str | None) -> list[Contender]:
+    """The configured schedulers, and the policies of bundles or training runs; None is no policy."""
     contenders = [settings.contender for settings in schedulers.values()]
-    if policy:
+    for policy in filter(None, policies):
         bundle = load_bundle(policy_folder(policy))
         contenders.append(Contender(bundle.name, bundle=bundle))
     return contenders

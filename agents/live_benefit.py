@@ -21,13 +21,23 @@ from andes_engine.report.grid import Grid, to_markdown
 
 @dataclass(frozen=True, slots=True)
 class LiveBenefitConfig:
-    """`conf/live_benefit.yaml`; the first contender is the one the others are judged against."""
+    """`conf/live_benefit.yaml`; the first contender is the one the others are judged against.
+
+    Args:
+        seed: Of bursts and intervals.
+        run_dir: Where results go.
+        contenders: Fixed schedulers.
+        live: The bursts, and the engine.
+        policy: Folder of a policy bundle that takes part as well.
+        policies: Further ones.
+    """
 
     seed: int
     run_dir: str
     contenders: Mapping[str, SchedulerSettings]
     live: LiveSettings
     policy: str | None = None
+    policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ def live_benefit(config: LiveBenefitConfig) -> LiveBenefitResult:
         AndesError: If the configuration cannot work; nothing has run then.
         ImportError: If vLLM is not installed; the message says which extra to install.
     """
-    contenders = contenders_from(config.contenders, config.policy)
+    contenders = contenders_from(config.contenders, config.policy, *config.policies)
     run_dir = RunDir.create(config.run_dir, plain(config), config.seed)
     result = live_runs(config.live, contenders)
     found = burst_differences(result.live, contenders[0].name, config.seed)

@@ -120,10 +120,9 @@ def claims_text(results: dict[str, Any]) -> str:
 
 def goals_text(results: dict[str, Any]) -> str:
     """The goals of RESULTS.md: what is to be reached, and what came out."""
-    columns = tuple(Column(label, numeric=False) for label in ("goal", "what", "to reach", "measured", ""))
+    columns = tuple(Column(label, numeric=False) for label in results["columns"])
     rows = tuple(tuple(map(Cell, cells)) for cells in results["goals"])
-    policy = f"the policy is `{results['policy']}`" if results["policy"] else "the zoo is empty yet"
-    made = f"Made by `make results` at commit `{results['commit']}`; {policy}."
+    made = f"Made by `make results` at commit `{results['commit']}`."
     return f"{markdown_lines(Grid('', columns, rows))}\n\n{made}"
 
 

@@ -70,18 +70,17 @@ def arms_of(config: ResultsConfig) -> list[Arm]:
     return arms
 
 
-def policy_of(config: ResultsConfig, arms: Sequence[Arm]) -> str | None:
-    """The arm that the goals are about: as configured, or the recipe with the most training seeds; None while the zoo is empty.
+def policies_of(config: ResultsConfig, arms: Sequence[Arm]) -> tuple[str, ...]:
+    """The arms that the goals are about: as configured, or the recipe with the most training seeds; none while the zoo is empty.
 
     Raises:
-        ConfigError: If the configured one does not take part.
+        ConfigError: If a configured one does not take part.
     """
-    if config.policy is None:
-        recipes_found = [arm for arm in arms if arm.recipe]
-        return max(recipes_found, key=lambda arm: len(arm.members)).name if recipes_found else None
-    if config.policy not in (known := [arm.name for arm in arms]):
-        raise ConfigError(f"policy '{config.policy}' does not take part; those who do are {', '.join(known)}")
-    return config.policy
+    known = [arm.name for arm in arms]
+    if gone := next((name for name in config.policies if name not in known), None):
+        raise ConfigError(f"policy '{gone}' does not take part; those who do are {', '.join(known)}")
+    found = [arm for arm in arms if arm.recipe]
+    return config.policies or ((max(found, key=lambda arm: len(arm.members)).name,) if found else ())
 
 
 def _zoo() -> Iterator[Arm]:

@@ -13,7 +13,7 @@ from agents.suite_size import Size
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import check_known
 
-SIZES = {"full": Size(1.0, 1000), "smoke": Size(0.05, 2, every=5)}
+SIZES = {"full": Size(1.0, 1000), "smoke": Size(0.05, 2, every=15)}
 RERUN = ("all", "missing", "none")
 
 
@@ -42,12 +42,13 @@ class ResultsConfig:
         capacity: The capacity search.
         capacity_engine: Its engine.
         capacity_workloads: Its traffic, by name.
-        capacity_arms: Who takes part in it besides the policy.
+        capacity_arms: Who takes part in it besides the policies.
         hindsight: Further fixed settings to choose from in hindsight.
         parts_suite: Suite where a choice in hindsight is made for each part of a scenario as well.
         segments: Equal spans of time that its requests are grouped in by arrival.
         overload: Lowest load of the overload grid, in shares of FCFS saturation.
-        policy: Recipe of the zoo, or ablation, that the goals are about; null for the one with the most training seeds.
+        policies: Recipes of the zoo, or ablations, that the goals are about, the first also in detail; none for the recipe with
+            the most training seeds.
         ablations: What is left out, by name.
         curves: Training runs whose learning curves are shown; shell patterns are followed.
         live: Run directories of `scripts.live_benefit`; null for what is recorded.
@@ -75,7 +76,7 @@ class ResultsConfig:
     parts_suite: str = "shifting"
     segments: int = 8
     overload: float = 1.0
-    policy: str | None = None
+    policies: tuple[str, ...] = ()
     ablations: Mapping[str, Ablation] = field(default_factory=dict)
     curves: tuple[str, ...] = ()
     live: tuple[str, ...] | None = None

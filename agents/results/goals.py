@@ -18,6 +18,8 @@ RULE = (
     "the whole interval lies on the worse side."
 )
 NOT_WORSE = 0.0
+NOBODY = "measured"
+"""Title of the column while there is no policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +133,27 @@ def gained(found: Effect | None, least: float, sign: int = 1, nothing: float = 0
     return "met" if reached else "not met"
 
 
-def goals_grid(rows: Sequence[GoalRow], notes: Mapping[str, str]) -> Grid:
-    """The table; a note stands in the first row of its goal, and without notes there is no column for them."""
-    labels = ("goal", "what", "to reach", "measured", "", *(("why",) if notes else ()))
+def goals_grid(rows: Mapping[str, Sequence[GoalRow]], notes: Mapping[str, str]) -> Grid:
+    """The table; a note stands in the first row of its goal, and without notes there is no column for them.
+
+    Args:
+        rows: The goals of each policy: the same ones, in the same order.
+        notes: By letter.
+    """
+    shown = (label for policy in rows for label in (policy, ""))
+    labels = ("goal", "what", "to reach", *shown, *(("why",) if notes else ()))
     columns = tuple(Column(label, numeric=False) for label in labels)
-    first = {row.key: place for place, row in reversed(list(enumerate(rows)))}
+    lines = list(zip(*rows.values(), strict=True))
+    first = {line[0].key: place for place, line in reversed(list(enumerate(lines)))}
     cells = tuple(
         (
-            Cell(f"({row.key})"),
-            Cell(row.what),
-            Cell(row.goal),
-            row.measured,
-            Cell(row.verdict),
-            *((Cell(notes.get(row.key, "") if first[row.key] == place else ""),) if notes else ()),
+            Cell(f"({line[0].key})"),
+            Cell(line[0].what),
+            Cell(line[0].goal),
+            *(cell for row in line for cell in (row.measured, Cell(row.verdict))),
+            *((Cell(notes.get(line[0].key, "") if first[line[0].key] == place else ""),) if notes else ()),
         )
-        for place, row in enumerate(rows)
+        for place, line in enumerate(lines)
     )
     return Grid("Goals", columns, cells)
 

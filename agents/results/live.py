@@ -57,19 +57,33 @@ def live_goals(results: Mapping[str, Any], policies: Sequence[str], seed: int) -
         policies: Names that the policy may have there, the first that took part counts.
         seed: Of the bootstrap.
     """
-    return [row for part in results.get("parts", [{}]) for row in _goals(part, policies, seed)]
+    parts = results.get("parts", [])
+    lengths_s = dict.fromkeys(part["duration_s"] for part in parts)
+    return [row for length_s in lengths_s or (None,) for row in _goals(parts, length_s, policies, seed)]
 
 
-def _goals(part: Mapping[str, Any], policies: Sequence[str], seed: int) -> list[GoalRow]:
-    runs = part.get("runs", [])
-    who = next((name for name in policies if any(run["scheduler"] == name for run in runs)), None)
+def _goals(
+    parts: Sequence[Mapping[str, Any]], length_s: float | None, policies: Sequence[str], seed: int
+) -> list[GoalRow]:
+    runs, who = _last_with(policies, [part["runs"] for part in parts if part["duration_s"] == length_s])
+    bursts = f", bursts of {length_s:g} s" if length_s is not None else ""
     rows = []
     for reference, goal, least in (("andes", "above", 1e-9), ("tuned_andes", "not worse", NOT_WORSE)):
         found = _difference(runs, who, reference, "qoe_mean", seed) if who else None
-        bursts = f", {found.workloads} bursts of {part['duration_s']:g} s" if found else ""
-        what = f"live vLLM on a CPU{bursts}: {who or 'policy'} − {reference}, mean QoE"
+        what = f"live vLLM on a CPU{bursts}: policy − {reference}, mean QoE"
         rows.append(GoalRow("g", what, goal, found, gained(found, least)))
     return rows
+
+
+def _last_with(
+    names: Sequence[str], parts: Sequence[Sequence[Mapping[str, Any]]]
+) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+    """The last runs in which one of these names took part, and the first such name."""
+    for runs in reversed(parts):
+        present = {run["scheduler"] for run in runs}
+        if who := next((name for name in names if name in present), None):
+            return runs, who
+    return (), None
 
 
 def live_grids(results: Mapping[str, Any], seed: int) -> tuple[Grid, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.document import Section, write_page
@@ -20,18 +20,19 @@ from andes_engine.report.grid import to_markdown
 
 PAGE, RECORDS = "RESULTS.md", Path("docs") / "results"
 TITLE = "What the policies are worth"
+Goals = Mapping[str, Sequence[GoalRow]]
 REFERENCES = ("best_static", "tuned_andes")
 """Whom the policy is set against in detail, the strongest first."""
 
 
 def write_results(
-    folder: Path, command: str, config: ResultsConfig, found: Evidence, goals: Sequence[GoalRow], took_s: float
+    folder: Path, command: str, config: ResultsConfig, found: Evidence, goals: Goals, took_s: float
 ) -> Path:
     """Write the page and its figures; returns the page."""
     head = [
         f"Written by `{command}`; do not edit. {_who(found)} {_how(config)}",
         "## Goals",
-        f"{_count(goals)} {RULE}",
+        f"{_counts(goals)} {RULE}",
         to_markdown(goals_grid(goals, config.notes)),
     ]
     return write_page(folder, PAGE, RECORDS, TITLE, head, _sections(config, found), took_s)
@@ -82,13 +83,15 @@ def _live(config: ResultsConfig, found: Evidence) -> Section | None:
 
 
 def _who(found: Evidence) -> str:
-    if found.policy is None:
+    if not found.policies:
         return "The zoo is empty, so nothing is said of a policy yet."
-    seeds = max(
-        (len(one.values["qoe_mean"]) for (_, arm), one in found.measured.found.items() if arm == found.policy),
-        default=0,
-    )
-    return f"The policy is `{found.policy}`, judged over {seeds} training seeds, none chosen by these results."
+    told = " and ".join(f"`{policy}`, judged over {_seeds(found, policy)} training seeds" for policy in found.policies)
+    return f"The goals are about {told}, none chosen by these results."
+
+
+def _seeds(found: Evidence, policy: str) -> int:
+    seeds = (len(one.values["qoe_mean"]) for (_, arm), one in found.measured.found.items() if arm == policy)
+    return max(seeds, default=0)
 
 
 def _how(config: ResultsConfig) -> str:
@@ -100,7 +103,11 @@ def _how(config: ResultsConfig) -> str:
     )
 
 
-def _count(goals: Sequence[GoalRow]) -> str:
-    verdicts = [row.verdict for row in goals]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
-    return f"Of {len(goals)} lines: {counts}."
+def _counts(goals: Goals) -> str:
+    told = "; ".join(f"{policy} {_count(rows)}" for policy, rows in goals.items())
+    return f"Of {len(next(iter(goals.values())))} lines: {told}."
+
+
+def _count(rows: Sequence[GoalRow]) -> str:
+    verdicts = [row.verdict for row in rows]
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))

@@ -37,7 +37,7 @@ def results(config: ResultsConfig) -> Results:
     run = RunDir.create(config.run_dir, plain(config), config.seed, go_on=True)
     grid = goals_grid(goals, {})
     cells = [[cell.text for cell in row] for row in grid.rows]
-    run.write_results({**made_with(), "policy": found.policy, "goals": cells})
+    run.write_results({**made_with(), "columns": [column.label for column in grid.columns], "goals": cells})
     folder = Path(config.out) if config.out else run.path
     command = "make results" if config.size == "full" else f"python -m scripts.results size={config.size}"
     page = write_results(folder, command, config, found, goals, time.monotonic() - started_s)

@@ -16,7 +16,7 @@ from agents.bootstrap import crossed_replicates, percentile_interval
 from agents.cli import compose
 from agents.json_file import read_json, write_json
 from agents.results import measure as measuring
-from agents.results.arms import Arm, Member, arms_of, policy_of
+from agents.results.arms import Arm, Member, arms_of, policies_of
 from agents.results.capacity import capacity_goals, ratio
 from agents.results.cards import judgement
 from agents.results.config import Ablation, ResultsConfig
@@ -240,8 +240,13 @@ def test_live_bursts_are_paired() -> None:
     part = {"commit": "c", "load": 2.0, "runs": runs}
     results = {"parts": [{**part, "duration_s": length_s} for length_s in (6.0, 20.0)]}
     above, not_worse, longer, _ = live_goals(results, ["other", "quick"], 0)
-    assert (above.verdict, not_worse.verdict) == ("met", "met") and "5 bursts of 6 s: quick − andes" in above.what
+    assert (above.verdict, not_worse.verdict) == ("met", "met") and "bursts of 6 s: policy − andes" in above.what
     assert above.found is not None and above.found.value == pytest.approx(0.1) and "of 20 s" in longer.what
+    assert [row.verdict for row in live_goals(results, ["nobody"], 0)] == ["not measured"] * 4
+    other = [{**run, "scheduler": {"quick": "slow"}.get(run["scheduler"], run["scheduler"])} for run in runs]
+    both = {"parts": [*results["parts"], {**part, "duration_s": 6.0, "runs": other}]}
+    seen = [[row.verdict for row in live_goals(both, [who], 0)] for who in ("quick", "slow")]
+    assert seen == [["met"] * 4, ["met"] * 2 + ["not measured"] * 2]  # each where it took part
     grid, _ = live_grids(results, 0)
     assert [row[0].text for row in grid.rows] == ["andes", "tuned_andes", "quick"]
     assert live_goals({}, ["quick"], 0)[0].verdict == "not measured" and live_grids({}, 0) == ()
@@ -285,7 +290,7 @@ def empty_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def small(tmp_path: Path, *overrides: str) -> ResultsConfig:
     """Two tiny suites, nothing recorded, no capacity search, one process."""
-    told = compose("results", f"run_dir={tmp_path / 'run'}", "recorded=null", "curves=[]", "policy=null", *overrides)
+    told = compose("results", f"run_dir={tmp_path / 'run'}", "recorded=null", "curves=[]", "policies=[]", *overrides)
     told["ablations"] = {name: one for name, one in told["ablations"].items() if "runs" not in one}
     config = from_mapping(ResultsConfig, told)
     workloads = {"burst": {"lengths": "tiny", "duration_s": 15.0}}
@@ -296,17 +301,17 @@ def small(tmp_path: Path, *overrides: str) -> ResultsConfig:
     return replace(config, suites=suites, compare=compare, hindsight={}, capacity_workloads={}, workers=1)
 
 
-@pytest.mark.parametrize(("configured", "policy"), [(None, "many"), ("few", "few")])
+@pytest.mark.parametrize(("configured", "policies"), [((), ("many",)), (("few", "many"), ("few", "many"))])
 def test_the_goals_are_about_the_recipe_with_the_most_seeds(
-    configured: str | None, policy: str, tmp_path: Path
+    configured: tuple[str, ...], policies: tuple[str, ...], tmp_path: Path
 ) -> None:
     seeds = {"few": 1, "many": 3, "not_of_the_zoo": 5}
     arms = [
         Arm(name, tuple(Member(seed, Contender(name)) for seed in range(count)), recipe=name != "not_of_the_zoo")
         for name, count in seeds.items()
     ]
-    assert policy_of(replace(small(tmp_path), policy=configured), arms) == policy
-    assert policy_of(replace(small(tmp_path), policy=None), arms[2:]) is None
+    assert policies_of(replace(small(tmp_path), policies=configured), arms) == policies
+    assert policies_of(replace(small(tmp_path), policies=()), arms[2:]) == ()
 
 
 def trained(tmp_path: Path) -> dict[str, Ablation]:
@@ -322,11 +327,15 @@ def body(page: Path) -> str:
 
 
 def test_the_page_is_made_again_from_recorded_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(small(tmp_path), ablations=trained(tmp_path), policy="mine", out=str(tmp_path / "out"))
+    config = replace(
+        small(tmp_path), ablations=trained(tmp_path), policies=("mine", "andes"), out=str(tmp_path / "out")
+    )
     first = results(config).page
     text = body(first)
     assert first == tmp_path / "out" / PAGE and "judged over 3 training seeds" in text
-    assert re.search(r"\| \(a\) \| policy − andes, stationary overload: mean QoE \| \+0.100 \| [+-]0\.\d{3} \[", text)
+    assert "| goal | what | to reach | mine |  | andes |  |" in text
+    pattern = r"\| \(a\) \| policy − andes, stationary overload: mean QoE \| \+0.100 \| [+-]0\.\d{3} \[.*\| \+0.000 \["
+    assert re.search(pattern, text)
     assert "| mine | 3 |" in text and "## Ablations" in text and "## What choosing in hindsight would bring" in text
     recorded = tmp_path / "out" / RECORDS
     kept = read_kept(recorded / ROWS)
@@ -405,7 +414,7 @@ def test_what_cannot_work_is_refused(
 def test_who_takes_part_has_one_name_and_the_policy_is_one_of_them(tmp_path: Path) -> None:
     config = small(tmp_path)
     with pytest.raises(ConfigError, match="'nobody' does not take part"):
-        results(replace(config, policy="nobody"))
+        results(replace(config, policies=("nobody",)))
     with pytest.raises(ConfigError, match="called 'andes'"):
         arms_of(replace(config, hindsight={"x": config.compare.contenders["andes"]}))
     with pytest.raises(ConfigError, match="no results of scripts"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.overhead import Overhead, main, table
-from tests.live.stubs import NEEDS_VLLM
+from tests.live.stubs import INSTALLED
 
 
 def test_the_share_is_of_the_devices_step() -> None:
@@ -18,7 +18,7 @@ def test_the_share_is_of_the_devices_step() -> None:
 
 
 @pytest.mark.live
-@NEEDS_VLLM[1]
+@INSTALLED
 def test_both_schedulers_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--live", "12", "--steps", "4", "--data", str(tmp_path / "overhead.json")])
     results = json.loads((tmp_path / "overhead.json").read_text())["results"]

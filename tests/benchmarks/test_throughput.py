@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.throughput import main, summary
-from tests.live.stubs import NEEDS_VLLM
+from tests.live.stubs import INSTALLED
 
 
 def test_the_share_is_paired_and_a_slow_spell_of_the_machine_does_not_count() -> None:
@@ -21,7 +21,7 @@ def test_the_share_is_paired_and_a_slow_spell_of_the_machine_does_not_count() ->
 
 @pytest.mark.slow
 @pytest.mark.live
-@NEEDS_VLLM[1]
+@INSTALLED
 def test_the_command_runs_both_schedulers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, page = tmp_path / "throughput.json", tmp_path / "page.md"
     main(["--pairs", "2", "--data", str(data), "--page", str(page)])

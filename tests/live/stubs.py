@@ -12,10 +12,10 @@ import pytest
 from andes_engine.vllm.contract import NO_HOST, HostRoom, Plan, RunningView, WaitingView
 from andes_engine.vllm.episode import EpisodeRequest
 
-NEEDS_VLLM = [
-    pytest.mark.live,
-    pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: pip install 'andes-rl[cpu]'"),
-]
+INSTALLED = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: pip install 'andes-rl[cpu]'")
+"""Of a command in processes of its own, whatever its pace: runs beside other tests."""
+NEEDS_VLLM = [pytest.mark.live, INSTALLED]
+"""Of an engine in the test's own process, or one whose pace matters: runs alone."""
 STOCK = Plan([], None, None, None)
 
 

@@ -15,7 +15,7 @@ from andes_engine.engine import EngineConfig
 from andes_engine.step_time import preset
 from andes_engine.vllm.calibration import calibration_cells, cell_requests, waves
 from andes_engine.vllm.episode import LiveConfig, check_requests
-from tests.live.stubs import NEEDS_VLLM
+from tests.live.stubs import INSTALLED
 
 ROUGH = preset("cpu_tiny_llama")
 SMALL = LiveConfig(kv_blocks=40, max_num_seqs=16, max_model_len=640, max_batched_tokens=128)
@@ -53,7 +53,7 @@ def test_no_repeats_are_refused() -> None:
         CalibrateConfig(0, "nowhere", LiveConfig(), repeats=0)
 
 
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.live
 @pytest.mark.slow
 def test_calibration_of_the_live_engine(tmp_path: Path) -> None:

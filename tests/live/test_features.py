@@ -12,7 +12,7 @@ from andes_engine.vllm.adapter import VllmVersionError, check_version
 from andes_engine.vllm.features import REFUSED, WARNED, check_features
 from andes_engine.vllm.keep_kv import KeepKv
 from andes_engine.vllm.local_model import ModelShape, build_local_model
-from tests.live.stubs import NEEDS_VLLM
+from tests.live.stubs import INSTALLED
 
 
 def config(**sections: Any) -> Any:
@@ -82,7 +82,7 @@ def test_versions_out_of_range_are_named(version: str) -> None:
 
 
 @pytest.mark.live
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.parametrize(
     ("argument", "value", "reason"),
     [

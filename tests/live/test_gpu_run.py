@@ -15,7 +15,7 @@ from agents.schema import ConfigError, from_mapping
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.vllm.local_model import LLAMA3_8B, ModelShape, build_local_model
 from scripts import update_readme
-from tests.live.stubs import NEEDS_VLLM
+from tests.live.stubs import INSTALLED
 
 SMALL = ("kv_blocks=40", "max_num_seqs=16", "max_model_len=640", "max_batched_tokens=128")
 
@@ -67,7 +67,7 @@ def test_the_8b_model_has_the_published_size() -> None:
     assert weights_gib + cache_gib < 0.9 * 24
 
 
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.live
 def test_vllm_takes_it_for_an_8b_llama(tmp_path: Path) -> None:
     from vllm.engine.arg_utils import EngineArgs
@@ -84,7 +84,7 @@ def test_vllm_takes_it_for_an_8b_llama(tmp_path: Path) -> None:
     assert not config.scheduler_config.async_scheduling
 
 
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.live
 @pytest.mark.slow
 def test_the_whole_procedure_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

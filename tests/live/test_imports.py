@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.test_policy import make_bundle
-from tests.live.stubs import NEEDS_VLLM
+from tests.live.stubs import INSTALLED
 
 BLOCK_VLLM = """
 import sys
@@ -89,8 +89,7 @@ def test_unknown_name_says_what_there_is() -> None:
         andes_engine.vllm.AndesSchedular  # noqa: B018
 
 
-@pytest.mark.live
-@NEEDS_VLLM[1]
+@INSTALLED
 def test_serving_process_imports_nothing_of_training() -> None:
     code = """
 import sys, andes_engine.vllm.scheduler, andes_engine.planner
@@ -101,8 +100,7 @@ assert not found, found
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.live
-@NEEDS_VLLM[1]
+@INSTALLED
 def test_serving_process_unpickles_nothing(tmp_path: Path) -> None:
     """Planner, policy, service and compiled code of a fresh engine-core process, from import to an exchange of the policy."""
     bundle = make_bundle().save(tmp_path / "bundle")

@@ -18,7 +18,7 @@ import pytest
 from andes_engine.vllm import adapter
 from andes_engine.vllm.episode import LiveConfig
 from andes_engine.vllm.virtual_clock import VirtualEngine
-from tests.live.stubs import NEEDS_VLLM, overload, step_time_s
+from tests.live.stubs import INSTALLED, overload, step_time_s
 
 SOURCES = ("adapter", "scheduler", "gated_queue", "plan_step", "prefix_probe", "step_load")
 FOLDER = Path(adapter.__file__).parent
@@ -179,7 +179,7 @@ def installed() -> tuple[int, int]:
     return int(major), int(minor)
 
 
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.live
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: f"{name.owner}.{name.attribute}")
 def test_vllm_has_the_name(parts: Parts, name: Name) -> None:
@@ -190,7 +190,7 @@ def test_vllm_has_the_name(parts: Parts, name: Name) -> None:
     )
 
 
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.live
 def test_the_names_hold_what_the_adapter_reads(parts: Parts) -> None:
     """Names may stay and their meaning change."""
@@ -207,7 +207,7 @@ def test_the_names_hold_what_the_adapter_reads(parts: Parts) -> None:
         assert kept and scheduler.kv_cache_manager.watermark_blocks == 3
 
 
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.live
 def test_statuses_and_signatures() -> None:
     from vllm.v1.core.sched.scheduler import Scheduler
@@ -222,7 +222,7 @@ def test_statuses_and_signatures() -> None:
         assert "drop_stale_output" in taken, "Scheduler._preempt_request takes no 'drop_stale_output' any more"
 
 
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.live
 def test_an_executor_computes_in_the_calls_that_are_timed() -> None:
     from vllm.v1.executor.abstract import Executor
@@ -231,7 +231,7 @@ def test_an_executor_computes_in_the_calls_that_are_timed() -> None:
         assert hasattr(Executor, name), f"Executor has no '{name}' any more; adapter.observe_steps times it"
 
 
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.live
 def test_the_gate_is_all_that_vllm_asks_of_a_queue() -> None:
     from vllm.v1.core.sched.request_queue import RequestQueue
@@ -298,7 +298,7 @@ import andes_engine.vllm.scheduler
 """
 
 
-@NEEDS_VLLM[1]
+@INSTALLED
 @pytest.mark.live
 @pytest.mark.parametrize(
     ("given", "files", "told"),

@@ -24,7 +24,7 @@ def test_small_results_have_every_part_and_go_on_where_they_were(tmp_path: Path)
     ]
     run = tmp_path / "results"
     small = [
-        *("size=smoke", f"run_dir={run}", "recorded=null", "curves=[]", "policy=mine", "++notes.a=because"),
+        *("size=smoke", f"run_dir={run}", "recorded=null", "curves=[]", "policies=[mine]", "++notes.a=because"),
         f"+ablations.mine={{what: nothing, runs: [{','.join(runs)}]}}",
     ]
     said = script("results", *small).stdout
