@@ -2,7 +2,7 @@
 `... runs/service_benefit/...`, `... runs/reproduce/...` or `... runs/results/...`.
 
 Everything between the markers `<!-- results:begin -->` and `<!-- results:end -->` is replaced; nothing there is typed by hand.
-Soaks, the benefit of the service, the paper's claims and the goals go between markers of their own, and their results to docs/.
+Soaks, the benefit of the service, the paper's claims and the goals go between markers of their own, and results to docs/.
 """
 
 from __future__ import annotations
@@ -145,10 +145,15 @@ def found_in(run: Path, key: str) -> dict[str, Any] | None:
     return results if key in results else None
 
 
-def update_block(text: str, begin: str, end: str, name: str, content: Mapping[str, Any] | list[Any]) -> None:
-    """Replace a block of the README, and docs/`name`."""
+def update_block(text: str, begin: str, end: str) -> None:
+    """Replace a block of the README."""
     readme = ROOT / "README.md"
     readme.write_text(replaced(readme.read_text(encoding="utf-8"), text, begin, end), encoding="utf-8")
+
+
+def update_both(text: str, begin: str, end: str, name: str, content: Mapping[str, Any] | list[Any]) -> None:
+    """Replace a block of the README, and docs/`name`."""
+    update_block(text, begin, end)
     write_json(ROOT / "docs" / name, content)
 
 
@@ -157,16 +162,16 @@ def main(arguments: list[str]) -> None:
     runs = [Path(argument) for argument in arguments]
     soaks = [results for run in runs if (results := found_in(run, "soak"))]
     if runs and len(soaks) == len(runs):
-        update_block(soaks_text(soaks), SOAK_BEGIN, SOAK_END, "soak.json", soaks)
+        update_both(soaks_text(soaks), SOAK_BEGIN, SOAK_END, "soak.json", soaks)
         return
     if len(runs) == 1 and (reproduction := found_in(runs[0], "claims")):
-        update_block(claims_text(reproduction), CLAIMS_BEGIN, CLAIMS_END, "reproduction/claims.json", reproduction)
+        update_both(claims_text(reproduction), CLAIMS_BEGIN, CLAIMS_END, "reproduction/claims.json", reproduction)
         return
     if len(runs) == 1 and (goals := found_in(runs[0], "goals")):
-        update_block(goals_text(goals), GOALS_BEGIN, GOALS_END, "results/goals.json", goals)
+        update_block(goals_text(goals), GOALS_BEGIN, GOALS_END)  # RESULTS.md and its rows are recorded already
         return
     if len(runs) == 1 and (service := found_in(runs[0], "vllm_bench_serve")):
-        update_block(service_text(service), SERVICE_BEGIN, SERVICE_END, "service_benefit.json", service)
+        update_both(service_text(service), SERVICE_BEGIN, SERVICE_END, "service_benefit.json", service)
         return
     if not runs or not all((run / "table.md").is_file() for run in runs):
         raise SystemExit(f"error: give run directories of scripts.demo or scripts.live_benefit, got {arguments}")

@@ -162,7 +162,7 @@ class Bundle:
 
 
 def _entry_per_line(manifest: Mapping[str, object]) -> str:
-    entries = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in manifest.items())
+    entries = (f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}" for key, value in manifest.items())
     return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
