@@ -18,6 +18,8 @@ RULE = (
     "the whole interval lies on the worse side."
 )
 NOT_WORSE = 0.0
+Goals = Mapping[str, Sequence["GoalRow"]]
+"""The goals of each policy: the same ones, in the same order."""
 NOBODY = "measured"
 """Title of the column while there is no policy."""
 
@@ -133,13 +135,8 @@ def gained(found: Effect | None, least: float, sign: int = 1, nothing: float = 0
     return "met" if reached else "not met"
 
 
-def goals_grid(rows: Mapping[str, Sequence[GoalRow]], notes: Mapping[str, str]) -> Grid:
-    """The table; a note stands in the first row of its goal, and without notes there is no column for them.
-
-    Args:
-        rows: The goals of each policy: the same ones, in the same order.
-        notes: By letter.
-    """
+def goals_grid(rows: Goals, notes: Mapping[str, str]) -> Grid:
+    """The table; a note stands in the first row of its goal, and without notes there is no column for them."""
     shown = (label for policy in rows for label in (policy, ""))
     labels = ("goal", "what", "to reach", *shown, *(("why",) if notes else ()))
     columns = tuple(Column(label, numeric=False) for label in labels)

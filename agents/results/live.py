@@ -66,7 +66,8 @@ def _goals(
     parts: Sequence[Mapping[str, Any]], length_s: float | None, policies: Sequence[str], seed: int
 ) -> list[GoalRow]:
     runs, who = _last_with(policies, [part["runs"] for part in parts if part["duration_s"] == length_s])
-    bursts = f", bursts of {length_s:g} s" if length_s is not None else ""
+    count = f"{len({run['burst'] for run in runs})} " if who else ""
+    bursts = f", {count}bursts of {length_s:g} s" if length_s is not None else ""
     rows = []
     for reference, goal, least in (("andes", "above", 1e-9), ("tuned_andes", "not worse", NOT_WORSE)):
         found = _difference(runs, who, reference, "qoe_mean", seed) if who else None

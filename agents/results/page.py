@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from agents.document import Section, write_page
@@ -10,7 +10,7 @@ from agents.results.capacity import capacity_grid
 from agents.results.config import SIZES, ResultsConfig
 from agents.results.curves import curves_section
 from agents.results.evidence import Evidence
-from agents.results.goals import RULE, GoalRow, goals_grid
+from agents.results.goals import RULE, GoalRow, Goals, goals_grid
 from agents.results.hindsight import hindsight_grid
 from agents.results.live import live_grids
 from agents.results.measured import least_load
@@ -20,7 +20,6 @@ from andes_engine.report.grid import to_markdown
 
 PAGE, RECORDS = "RESULTS.md", Path("docs") / "results"
 TITLE = "What the policies are worth"
-Goals = Mapping[str, Sequence[GoalRow]]
 REFERENCES = ("best_static", "tuned_andes")
 """Whom the policy is set against in detail, the strongest first."""
 

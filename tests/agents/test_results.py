@@ -240,7 +240,7 @@ def test_live_bursts_are_paired() -> None:
     part = {"commit": "c", "load": 2.0, "runs": runs}
     results = {"parts": [{**part, "duration_s": length_s} for length_s in (6.0, 20.0)]}
     above, not_worse, longer, _ = live_goals(results, ["other", "quick"], 0)
-    assert (above.verdict, not_worse.verdict) == ("met", "met") and "bursts of 6 s: policy − andes" in above.what
+    assert (above.verdict, not_worse.verdict) == ("met", "met") and "5 bursts of 6 s: policy − andes" in above.what
     assert above.found is not None and above.found.value == pytest.approx(0.1) and "of 20 s" in longer.what
     assert [row.verdict for row in live_goals(results, ["nobody"], 0)] == ["not measured"] * 4
     other = [{**run, "scheduler": {"quick": "slow"}.get(run["scheduler"], run["scheduler"])} for run in runs]

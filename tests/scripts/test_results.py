@@ -58,13 +58,11 @@ def test_the_zoo_is_shown_and_says_what_is_missing() -> None:
 
 
 def test_the_readme_has_the_goals_of_the_committed_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    block = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = block.split(update_readme.GOALS_BEGIN)[1].split(update_readme.GOALS_END)[0]
-    goals = [line.removesuffix("|") for line in block.splitlines() if line.startswith("| (")]
-    page = (ROOT / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    block = (ROOT / "README.md").read_text(encoding="utf-8").split(update_readme.GOALS_BEGIN)[1]
+    pages = block.split(update_readme.GOALS_END)[0], (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    goals, told = ([line for line in page.splitlines() if line.startswith(("| goal", "| ("))] for page in pages)
     assert len(goals) > 20
-    found = [line[: len(goal)] for goal, line in zip(goals, (line for line in page if line[:3] == "| ("), strict=True)]
-    assert found == goals
+    assert goals == [line[: len(goal)] for goal, line in zip(goals, told, strict=True)]
     results = {"commit": "c", "columns": ["goal", "what"], "goals": [["(a)", "more"]]}
     markers = update_readme.GOALS_BEGIN, update_readme.GOALS_END
     assert "| (a) | more |" in updated(tmp_path, monkeypatch, results, markers, "results")
