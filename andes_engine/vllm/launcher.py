@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import Distribution, DistributionFinder, PackageNotFoundError, distribution
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from andes_engine.service import METRICS_FOLDER
@@ -91,13 +92,24 @@ def with_door(arguments: Sequence[str]) -> list[str]:
 
 @contextmanager
 def shared_metrics(arguments: Sequence[str]) -> Iterator[None]:
-    """Let the engine core's metrics appear in the server's `/metrics`, through an empty folder of their own."""
-    if list(arguments[:1]) != ["serve"] or METRICS_FOLDER in os.environ:
+    """Let the engine core's metrics appear in the server's `/metrics`, through an empty folder of their own.
+
+    Raises:
+        SystemExit: If the environment names a folder that is not there; prometheus_client would fail far from the cause.
+    """
+    if list(arguments[:1]) != ["serve"]:
         yield
-        return
-    with tempfile.TemporaryDirectory(prefix="andes-metrics-", ignore_cleanup_errors=True) as folder:
-        os.environ[METRICS_FOLDER] = folder  # before anything imports prometheus_client, which looks once
+    elif theirs := os.environ.get(METRICS_FOLDER):
+        if not Path(theirs).is_dir():
+            raise SystemExit(f"andes-vllm: {METRICS_FOLDER}={theirs} is not a folder: make an empty one, or unset it")
         yield
+    else:
+        with tempfile.TemporaryDirectory(prefix="andes-metrics-", ignore_cleanup_errors=True) as folder:
+            os.environ[METRICS_FOLDER] = folder  # before anything imports prometheus_client, which looks once
+            try:
+                yield
+            finally:
+                del os.environ[METRICS_FOLDER]
 
 
 def main() -> None:

@@ -35,9 +35,16 @@ def test_metrics_share_an_empty_folder_that_goes_with_the_server(monkeypatch: py
         folder = Path(os.environ[METRICS_FOLDER])
         assert list(folder.iterdir()) == []
     assert not folder.exists()
-    monkeypatch.setenv(METRICS_FOLDER, "/their/own")
-    with shared_metrics(OURS):
-        assert os.environ[METRICS_FOLDER] == "/their/own"
-    monkeypatch.delenv(METRICS_FOLDER)
+    assert METRICS_FOLDER not in os.environ  # the next server would look for the folder that is gone
     with shared_metrics(["bench", "serve"]):
         assert METRICS_FOLDER not in os.environ
+
+
+def test_a_named_folder_is_used_and_has_to_be_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(METRICS_FOLDER, str(tmp_path))
+    with shared_metrics(OURS):
+        assert os.environ[METRICS_FOLDER] == str(tmp_path)
+    assert os.environ[METRICS_FOLDER] == str(tmp_path)
+    monkeypatch.setenv(METRICS_FOLDER, "/not/there")
+    with pytest.raises(SystemExit, match="=/not/there is not a folder"), shared_metrics(OURS):
+        pass
