@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,7 @@ class ActionSpec:
 
     names: tuple[str, ...] = DEFAULT_ACTION_KNOBS
     reference: Mapping[str, float] = field(default_factory=dict)
+    _ranges: tuple[_Range, _Range] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", action_names(self.names))
@@ -69,7 +71,7 @@ class ActionSpec:
             knob(name)
         if not self.names or len(set(self.names)) != len(self.names):
             raise KnobError(f"an action needs distinct knobs, got {list(self.names)}; known: {', '.join(KNOB_NAMES)}")
-        Knobs(self.reference)
+        object.__setattr__(self, "_ranges", (_Range.of(self, log=False), _Range.of(self, log=True)))
 
     @property
     def size(self) -> int:
@@ -83,11 +85,10 @@ class ActionSpec:
 
     def knob_vectors(self, actions: NDArray[np.floating]) -> FloatArray:
         """Knob vectors of a batch of actions, entries beyond [-1, 1] clipped. Shape (n, k) -> (n, KNOB_COUNT)."""
-        clipped = np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0)
-        vectors = np.repeat(self.knobs.vector[None, :], len(clipped), axis=0)
-        for column, name in enumerate(self.names):
-            index = KNOB_NAMES.index(name)
-            vectors[:, index] = _moved(clipped[:, column], index, float(vectors[0, index]))
+        clipped = np.asarray(actions, dtype=np.float64).clip(-1.0, 1.0)
+        vectors = np.repeat(self._ranges[0].vector[None, :], len(clipped), axis=0)
+        for moved in self._ranges:
+            vectors[:, moved.indices] = moved.values(clipped[:, moved.columns])
         return vectors
 
     def knob_vector(self, action: NDArray[np.floating]) -> FloatArray:
@@ -95,9 +96,30 @@ class ActionSpec:
         return self.knob_vectors(np.asarray(action)[None, :])[0]
 
 
-def _moved(amount: FloatArray, index: int, reference: float) -> FloatArray:
-    entry = KNOBS[index]
-    bound = np.where(amount >= 0.0, entry.high, entry.low)
-    share = np.abs(amount)
-    moved = reference * (bound / reference) ** share if entry.log else reference + (bound - reference) * share
-    return np.clip(moved, entry.low, entry.high)
+class _Range(NamedTuple):
+    """The linear or the geometric knobs among those an action moves, an entry for each; `vector` has all of the reference."""
+
+    vector: FloatArray
+    columns: NDArray[np.intp]
+    indices: NDArray[np.intp]
+    low: FloatArray
+    high: FloatArray
+    reference: FloatArray
+    log: bool
+
+    @classmethod
+    def of(cls, spec: ActionSpec, *, log: bool) -> _Range:
+        indices = [KNOB_NAMES.index(name) for name in spec.names]
+        columns = [column for column, index in enumerate(indices) if KNOBS[index].log == log]
+        mine = np.array([indices[column] for column in columns], dtype=np.intp)
+        low, high = (np.array([getattr(KNOBS[index], end) for index in mine]) for end in ("low", "high"))
+        vector = spec.knobs.vector
+        return cls(vector, np.array(columns, dtype=np.intp), mine, low, high, vector[mine], log)
+
+    def values(self, amount: FloatArray) -> FloatArray:
+        bound, share = np.where(amount >= 0.0, self.high, self.low), np.abs(amount)
+        if self.log:
+            moved = self.reference * (bound / self.reference) ** share
+        else:
+            moved = self.reference + (bound - self.reference) * share
+        return moved.clip(self.low, self.high)

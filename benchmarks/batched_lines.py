@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, cast
@@ -18,6 +18,7 @@ from agents.cli import compose
 from agents.config import TrainConfig
 from agents.schema import from_mapping
 from andes_engine import counters as ct
+from andes_engine.sim.part import Part
 from benchmarks.lines import Goal, Line, Sample, Stopwatch, pinned
 from envs.vector_env import SimVectorEnv
 
@@ -26,16 +27,19 @@ ENGINES = 64
 STEPS = 40
 
 PARTS = {
-    "simulation": ("_simulator.advance", "_reference.advance"),
-    "observation": ("_simulator.observations",),
-    "potentials": ("_simulator.potentials", "_reference.potentials"),
-    "episode starts and ends": ("_restart",),
+    "simulation": (Part, "advance"),
+    "observation": (Part, "observe_into"),
+    "potentials": (Part, "add_up"),
+    "episode starts and ends": (SimVectorEnv, "_restart"),
 }
-"""Shares of a step's time by what is called; what is left is action mapping and Python."""
+"""Shares of the cores' time by what is called; what is left is action mapping, Python, and a core with nothing to do."""
+
+EVERY_ITERATION_S = 0.02
+"""About one iteration of the demo's engines."""
 
 
 def batched_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
-    """The environment of the demo with random actions, on two cores and on one."""
+    """The environment of the demo with random actions: on two cores and on one, and with a decision at every iteration."""
     steps = max(2, int(STEPS * scale))
     available = sorted(os.sched_getaffinity(0))
     goal = Goal(200e3, at_least=True)
@@ -45,25 +49,30 @@ def batched_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
         title = f"{engines} engines of the demo, random actions, {count} core{'s' if count > 1 else ''}"
         measure = batched_speed(engines, steps, cores)
         lines.append(Line(BATCHED, title, "decisions/s", measure, goal if count == 2 else None))
+        title += f", a decision every {EVERY_ITERATION_S:g} s, no reference alongside"
+        overrides = [f"env.decision_interval_s={EVERY_ITERATION_S}", "reward=qoe"]
+        measure = batched_speed(engines, 50 * steps, cores, overrides)
+        lines.append(Line(BATCHED, title, "decisions/s", measure))
     return lines
 
 
-def batched_speed(engines: int, steps: int, cores: list[int]) -> Callable[[], Sample]:
+def batched_speed(engines: int, steps: int, cores: list[int], overrides: Sequence[str] = ()) -> Callable[[], Sample]:
     """Measure the steps of one batched environment; episodes start anew as they end."""
     with pinned(cores):
-        env, actions = demo_env(engines)
+        env, actions = demo_env(engines, overrides)
 
     def measure() -> Sample:
         base = cast(SimVectorEnv, env.unwrapped)
         before, ended = base._simulator.engines.counters[:, ct.STEPS].copy(), 0
-        with pinned(cores), timed_parts(base) as spent_s, Stopwatch() as watch:
+        with pinned(cores), timed_parts() as spent_s, Stopwatch() as watch:
             for step in range(steps):
                 _, _, terminated, truncated, _ = env.step(actions[step % len(actions)])
                 ended += int((terminated | truncated).sum())
         made = engines * steps
         after = base._simulator.engines.counters[:, ct.STEPS]
         iterations = float((after - before)[after >= before].sum()) / made
-        facts = {f"{name}, %": 100.0 * seconds / watch.wall_s for name, seconds in spent_s.items()}
+        cores_s = watch.wall_s * len(cores)
+        facts = {f"{name}, %": 100.0 * sum(seconds) / cores_s for name, seconds in spent_s.items()}
         facts |= {
             "engine iterations per decision": iterations,
             "episodes ended": float(ended),
@@ -74,42 +83,38 @@ def batched_speed(engines: int, steps: int, cores: list[int]) -> Callable[[], Sa
     return measure
 
 
-def demo_env(engines: int) -> tuple[VectorEnv[Any, Any, Any], np.ndarray]:
+def demo_env(engines: int, overrides: Sequence[str] = ()) -> tuple[VectorEnv[Any, Any, Any], np.ndarray]:
     """`gymnasium.make_vec` of the demo's environment, a few decisions in, and random actions for it."""
-    config = env_config(from_mapping(TrainConfig, compose("train", "experiment=demo")))
+    config = env_config(from_mapping(TrainConfig, compose("train", "experiment=demo", *overrides)))
     env = gymnasium.make_vec(envs.SIM_ID, num_envs=engines, config=config)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
     actions = rng.uniform(-1.0, 1.0, (32, engines, config.action.size)).astype(np.float32)
-    for action in actions[:5]:
-        env.step(action)
+    for _ in range(int(5.0 / config.decision_interval_s)):
+        env.step(actions[0])
     return env, actions
 
 
 @contextmanager
-def timed_parts(env: SimVectorEnv) -> Iterator[dict[str, float]]:
-    """Seconds spent in each of `PARTS` during a `with` block, by wrapping the methods."""
-    spent_s, wrapped = dict.fromkeys(PARTS, 0.0), []
-    for part, paths in PARTS.items():
-        for path in paths:
-            holder, _, method = path.rpartition(".")
-            owner = getattr(env, holder) if holder else env
-            if owner is not None:
-                setattr(owner, method, _timed(getattr(owner, method), part, spent_s))
-                wrapped.append((owner, method))
+def timed_parts() -> Iterator[dict[str, list[float]]]:
+    """Seconds of each call of `PARTS` during a `with` block, of all threads, by wrapping the methods."""
+    spent_s: dict[str, list[float]] = {part: [] for part in PARTS}
+    methods = {part: getattr(owner, method) for part, (owner, method) in PARTS.items()}
+    for part, (owner, method) in PARTS.items():
+        setattr(owner, method, _timed(methods[part], spent_s[part]))
     try:
         yield spent_s
     finally:
-        for owner, method in wrapped:
-            delattr(owner, method)
+        for part, (owner, method) in PARTS.items():
+            setattr(owner, method, methods[part])
 
 
-def _timed(method: Callable[..., Any], part: str, spent_s: dict[str, float]) -> Callable[..., Any]:
+def _timed(method: Callable[..., Any], spent_s: list[float]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         started_s = perf_counter()
         try:
             return method(*arguments)
         finally:
-            spent_s[part] += perf_counter() - started_s
+            spent_s.append(perf_counter() - started_s)
 
     return call

@@ -12,6 +12,7 @@ from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
+from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.sim import state as st
 from andes_engine.sim.simulator import Simulator
 from envs.config import EnvConfig
@@ -93,19 +94,30 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
         """Set every engine's knobs, let all run for one decision interval."""
         self._simulator.engines.knobs[:] = self.config.action.knob_vectors(actions)
         self._decision_s += self.config.decision_interval_s
-        self._simulator.advance(self._decision_s)
+        observations = self._advance()
         rewards = self._rewards()
-        counters, registers = self._simulator.engines.counters, self._simulator.engines.registers
-        terminated = counters[:, ct.FINISHED] == registers[:, st.R_LIMIT]
+        terminated = self._drained()
         truncated = ~terminated & (self._decision_s >= self.config.time_limit_s)
-        observations = self._simulator.observations()
         infos: dict[str, Any] = {}
         if (terminated | truncated).any():
             observations, infos = self._restart(terminated | truncated, observations)
         return observations, rewards, terminated, truncated, infos
 
+    def _advance(self) -> NDArray[np.float32]:
+        """Run the engines, and those of the reference beside them, in one round of all threads."""
+        observations = np.zeros((self.num_envs, OBSERVATION_SIZE), dtype=np.float32)
+        pieces = self._simulator.step_pieces(self._decision_s, observations)
+        if self._reference is not None:
+            pieces += self._reference.step_pieces(self._decision_s)
+        self._simulator.team.run(pieces)
+        return observations
+
+    def _drained(self) -> NDArray[np.bool_]:
+        engines = self._simulator.engines
+        return engines.counters[:, ct.FINISHED] == engines.registers[:, st.R_LIMIT]
+
     def _rewards(self) -> FloatArray:
-        potential = self._simulator.potentials()
+        potential = self._simulator.latest_potentials()
         preemptions = self._simulator.engines.counters[:, ct.PREEMPTIONS]
         requests = self._simulator.requests()
         terms = {
@@ -121,12 +133,10 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
     def _reference_term(self, requests: NDArray[np.int64]) -> FloatArray:
         if self._reference is None:
             return np.zeros(self.num_envs)
-        counters, registers = self._simulator.engines.counters, self._simulator.engines.registers
-        drained = counters[:, ct.FINISHED] == registers[:, st.R_LIMIT]
-        self._reference.advance(
-            np.where(drained, np.inf, self._decision_s)
-        )  # at the end, all of the reference's loss counts
-        potential = self._reference.potentials()
+        if (drained := self._drained()).any():  # at the end, all of the reference's loss counts
+            pieces = self._reference.step_pieces(np.where(drained, np.inf, self._decision_s))
+            self._reference.team.run(pieces)
+        potential = self._reference.latest_potentials()
         change = (potential - self._reference_potential) / requests
         self._reference_potential = potential
         return -change

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from andes_engine.sim import state as st
 from andes_engine.sim.state import Engines, example_engine, example_engines, one
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 @native(lambda: (*example_engine(), np.zeros(1)))
@@ -28,13 +31,48 @@ def _best_case(engine: Engines, row: int) -> float:
     return best_case_qoe(engine.table, row, engine.output_tokens[row], min(engine.now_s[0], engine.abort_s[row]))
 
 
-@native(lambda: (*example_engines(), 0, 0, np.zeros(1)))
+class Unsettled(NamedTuple):
+    """Requests whose best case can still change, so that a sum over a long workload looks at those alone.
+
+    Attributes:
+        rows: Their rows, the first `counts[:, 0]` of each engine. Shape (engines, rows).
+        counts: How many they are, and how many requests had arrived when they were looked at. Shape (engines, 2).
+        settled: QoE of all who have finished. Shape (engines,).
+    """
+
+    rows: IntArray
+    counts: IntArray
+    settled: FloatArray
+
+    def forget(self, index: int) -> None:
+        """An engine starts anew."""
+        self.counts[index], self.settled[index] = 0, 0.0
+
+
+def no_requests(engines: int, rows: int) -> Unsettled:
+    """Before anybody has arrived."""
+    return Unsettled(
+        np.zeros((engines, rows), dtype=np.int64), np.zeros((engines, 2), dtype=np.int64), np.zeros(engines)
+    )
+
+
+@native(lambda: (*example_engines(), 0, 0, no_requests(1, 1), np.zeros(1)))
 @compiled_allocating
-def potentials_of(engines: Engines, first: int, end: int, totals: FloatArray) -> None:
+def potentials_of(engines: Engines, first: int, end: int, unsettled: Unsettled, totals: FloatArray) -> None:
     """Write the sum of best-case QoE over each workload of the engines from `first` to before `end`. Shape (engines,)."""
     for index in range(first, end):
         engine = one(engines, index)
-        limit, arrived = engine.registers[st.R_LIMIT], engine.registers[st.R_NEXT_ARRIVAL]
-        totals[index] = limit - arrived
-        for row in range(arrived):
-            totals[index] += _best_case(engine, row)
+        arrived = engine.registers[st.R_NEXT_ARRIVAL]
+        rows, known, seen = unsettled.rows[index], unsettled.counts[index, 0], unsettled.counts[index, 1]
+        kept, open_qoe = 0, 0.0
+        for place in range(known + arrived - seen):
+            row = rows[place] if place < known else seen + place - known
+            value = _best_case(engine, row)
+            if np.isfinite(engine.finish_s[row]):
+                unsettled.settled[index] += value
+            else:
+                open_qoe += value
+                rows[kept] = row
+                kept += 1
+        unsettled.counts[index, 0], unsettled.counts[index, 1] = kept, arrived
+        totals[index] = engine.registers[st.R_LIMIT] - arrived + unsettled.settled[index] + open_qoe

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.decision import decide
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import CapacityError
 from andes_engine.knobs import Knobs
@@ -19,11 +18,11 @@ from andes_engine.records import RunRecord
 from andes_engine.schedulers import OWN, scheduler_id
 from andes_engine.sim import state as st
 from andes_engine.sim.loading import load_lengths, load_requests
-from andes_engine.sim.observing import observe_all
-from andes_engine.sim.potential import best_case_qoe_of, potentials_of
+from andes_engine.sim.part import Part, Surroundings
+from andes_engine.sim.potential import best_case_qoe_of, no_requests
 from andes_engine.sim.state import Engines, allocate, limits_of, part_of
-from andes_engine.sim.step import advance_all
 from andes_engine.sim.step_loop import StepLoop
+from andes_engine.sim.team import Team
 from andes_engine.workload import Workload
 
 FloatArray = NDArray[np.float64]
@@ -31,9 +30,6 @@ FloatArray = NDArray[np.float64]
 DRAIN = np.inf
 
 _PARTS_PER_THREAD = 4
-
-_FIRST, _END, _OUT = 1, 2, 5
-"""Places of the arguments of `observe_all`, and the first two of `potentials_of`."""
 
 
 class Simulator:
@@ -60,23 +56,25 @@ class Simulator:
         self.configs = list(engines)
         self.engines: Engines = allocate(self.configs, max_requests, token_log, users)
         self._every_step = every_step
-        self._parts = _parts(len(self.configs), threads)
-        self._pool = ThreadPoolExecutor(threads) if len(self._parts) > 1 else None
-        self._until_s = np.zeros(len(self.configs))
-        self._potentials = np.zeros(len(self.configs))
+        self.team = Team(threads)
+        self._bounds = _parts(len(self.configs), threads)
         self._own: dict[int, StepLoop] = {}
         self._workloads: list[Workload | None] = [None] * len(self.configs)
-        self._observed_counters = np.zeros_like(self.engines.counters)
-        self._observed_s = np.zeros(len(self.configs))
+        count = len(self.configs)
+        self._around = Surroundings(
+            until_s=np.zeros(count),
+            observed_counters=np.zeros_like(self.engines.counters),
+            observed_s=np.zeros(count),
+            observations=np.zeros((count, OBSERVATION_SIZE), dtype=np.float32),
+            unsettled=no_requests(count, max_requests),
+            potentials=np.zeros(count),
+        )
         self._take_arguments()
 
     def _take_arguments(self) -> None:
         """What native functions are called with: the arrays of the engines, for as long as they stay."""
-        settings = self._until_s, int(self._every_step), decide.call_words()
-        self._advance = [advance_all.arguments(self.engines, *part, *settings) for part in self._parts]
-        seen = self._observed_counters, self._observed_s, np.zeros((len(self), OBSERVATION_SIZE), dtype=np.float32)
-        self._observe = observe_all.arguments(self.engines, 0, len(self), *seen)
-        self._add_up = potentials_of.arguments(self.engines, 0, len(self), self._potentials)
+        self._parts = [Part(self.engines, *bounds, self._around, self._every_step) for bounds in self._bounds]
+        self._some = Part(self.engines, 0, len(self), self._around, self._every_step)
 
     def __len__(self) -> int:
         return len(self.configs)
@@ -142,7 +140,8 @@ class Simulator:
         self._own.pop(index, None)
         if mine.limits[st.L_SCHEDULER] == OWN:
             self._own[index] = StepLoop(part_of(self.engines, slice(index, index + 1)), scheduler)
-        self._observed_counters[index], self._observed_s[index] = 0, 0.0
+        self._around.observed_counters[index], self._around.observed_s[index] = 0, 0.0
+        self._around.unsettled.forget(index)
         self._workloads[index] = workload
 
     def _widen_hashes(self, workload: Workload) -> None:
@@ -170,48 +169,53 @@ class Simulator:
 
     def advance(self, until_s: FloatArray | float) -> None:
         """Run all engines until `until_s` (scalar or one per engine), or until drained."""
-        self._until_s[:] = until_s
+        self._set_times(until_s)
+        self.team.run([part.advance for part in self._parts])
+
+    def step_pieces(
+        self, until_s: FloatArray, observations: NDArray[np.float32] | None = None
+    ) -> list[Callable[[], None]]:
+        """One step of all engines as pieces that a team can share out, with pieces of other simulators if need be.
+
+        Args:
+            until_s: Time up to which each engine runs, s. Shape (engines,).
+            observations: Receives what a policy sees then, if given. Shape (engines, OBSERVATION_SIZE).
+
+        Returns:
+            Functions to be run once each, in any order, before `latest_potentials` is looked at.
+        """
+        self._set_times(until_s)
+        return [partial(_step, part, observations) for part in self._parts]
+
+    def _set_times(self, until_s: FloatArray | float) -> None:
+        """Say how far engines shall go; those with a scheduler of the user's own, which is Python, go now."""
+        self._around.until_s[:] = until_s
         for index, loop in self._own.items():
-            loop.advance(self._until_s[index])
-            self._until_s[index] = -np.inf
-        if self._pool is None:
-            advance_all.run(self._advance[0])
-            return
-        runs = [self._pool.submit(advance_all.run, arguments) for arguments in self._advance]
-        for run in runs:
-            run.result()
+            loop.advance(self._around.until_s[index])
+            self._around.until_s[index] = -np.inf
 
     def observations(self) -> NDArray[np.float32]:
         """What a policy sees of every engine now. Shape (engines, OBSERVATION_SIZE), a fresh array."""
         out = np.zeros((len(self), OBSERVATION_SIZE), dtype=np.float32)
-        self._observe_some(0, len(self), out)
+        self._some.move(0, len(self))
+        self._some.observe_into(out)
         return out
-
-    def _observe_some(self, first: int, end: int, out: NDArray[np.float32]) -> None:
-        for place, value in ((_FIRST, first), (_END, end), (_OUT, out)):
-            self._observe.put(place, value)
-        observe_all.run(self._observe)
 
     def observe_again(self, indices: NDArray[np.int64], observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """The observations with those of just reset engines taken anew; the others keep their last observation."""
         fresh = observations.copy()
         for index in indices:
-            self._observe_some(int(index), int(index) + 1, fresh)
+            self._some.move(int(index), int(index) + 1)
+            self._some.observe_into(fresh)
         return fresh
 
     def requests(self) -> NDArray[np.int64]:
         """Requests in each engine's workload. Shape (engines,)."""
         return self.engines.registers[:, st.R_LIMIT].copy()
 
-    def potentials(self) -> FloatArray:
-        """`potential` of every engine. Shape (engines,)."""
-        self._add_up_some(0, len(self))
-        return self._potentials.copy()
-
-    def _add_up_some(self, first: int, end: int) -> None:
-        self._add_up.put(_FIRST, first)
-        self._add_up.put(_END, end)
-        potentials_of.run(self._add_up)
+    def latest_potentials(self) -> FloatArray:
+        """`potential` of every engine, after the pieces of a step have been run. Shape (engines,), a fresh array."""
+        return self._around.potentials.copy()
 
     def drained(self, index: int) -> bool:
         """Whether every request of the workload has finished."""
@@ -219,8 +223,9 @@ class Simulator:
 
     def potential(self, index: int) -> float:
         """Sum over the workload of each request's best-case QoE now (see `request.best_case_qoe`)."""
-        self._add_up_some(index, index + 1)
-        return float(self._potentials[index])
+        self._some.move(index, index + 1)
+        self._some.add_up()
+        return float(self._around.potentials[index])
 
     def record(self, index: int, label: str) -> RunRecord:
         """Outcome of one engine so far."""
@@ -262,6 +267,13 @@ class Simulator:
             return ()
         starts, counts = mine.token_offset[:n], mine.table.emitted_tokens[:n]
         return tuple(mine.token_s[start : start + count].copy() for start, count in zip(starts, counts, strict=True))
+
+
+def _step(part: Part, observations: NDArray[np.float32] | None) -> None:
+    part.advance()
+    part.add_up()
+    if observations is not None:
+        part.observe_into(observations)
 
 
 def _parts(engines: int, threads: int) -> list[tuple[int, int]]:

@@ -86,6 +86,7 @@ def test_invariants_at_random_moments(seed: int, name: str, rate: float, blocks:
         now_s = float(simulator.of(0).now_s[0])
         assert simulator.potential(0) <= potential + 1e-9
         potential = simulator.potential(0)
+        assert potential == pytest.approx(simulator.record(0, name).qoe.sum(), abs=1e-9)  # summed as it goes, and anew
         assert now_s < 1e5  # it gets on
     record = simulator.record(0, name)
     assert start == len(workload)
@@ -108,6 +109,7 @@ def test_invariants_with_every_mechanism(name: str, seed: int, slice_s: float) -
         now_s = float(simulator.of(0).now_s[0])
         assert simulator.potential(0) <= potential + 1e-9
         potential = simulator.potential(0)
+        assert potential == pytest.approx(simulator.record(0, name).qoe.sum(), abs=1e-9)  # summed as it goes, and anew
         assert now_s < 1e5
     record = simulator.record(0, name)
     stayed = case.workload.abort_s > record.duration_s
