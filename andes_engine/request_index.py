@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.compile_cache import compiled, compiled_into_caller
+from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import Decision
 from andes_engine.request import Requests, context_tokens, next_due_s, qoe_so_far
 
@@ -27,46 +27,78 @@ _MOST = 30.0
 """A factor stays between exp(-30) and exp(30)."""
 
 
+_SIZE = np.array([0.0] + [math.log2(tokens / 1024.0) / 4.0 for tokens in range(1, 4096)])
+_EMITTED = np.array([math.log2(1.0 + tokens) / 8.0 for tokens in range(2048)])
+"""Logarithms of the usual numbers of tokens: a plan takes ten of each request, and looking one up costs a fraction."""
+
+
 @compiled
 def feature(kind: int, table: Requests, row: int, now_s: float, resume_s: float) -> float:
     """One feature of a live request; units in `knobs.INDEX_KNOBS`."""
     if kind == SIZE:
-        return math.log2(context_tokens(table, row) / 1024.0) / 4.0
+        tokens = np.uint64(context_tokens(table, row))
+        return _SIZE[tokens] if tokens < len(_SIZE) else math.log2(tokens / 1024.0) / 4.0
     if kind == REMAINING:
         remaining = table.remaining_tokens[row]
         return math.log2(max(remaining, 1.0) / 256.0) / 4.0 if remaining > 0.0 else 0.0  # false for NaN: nobody knows
     if kind == RESUME:
         return math.log1p(resume_s)
     if kind == OVERDUE:
-        return math.log1p(max(now_s - next_due_s(table, row), 0.0)) / 3.0
+        overdue_s = now_s - next_due_s(table, row)
+        return math.log1p(overdue_s) / 3.0 if overdue_s > 0.0 else 0.0
     if kind == AHEAD:
-        return math.log1p(max(next_due_s(table, row) - now_s, 0.0)) / 3.0
+        ahead_s = next_due_s(table, row) - now_s
+        return math.log1p(ahead_s) / 3.0 if ahead_s > 0.0 else 0.0
     if kind == AGE:
         return math.log1p(max(now_s - table.arrival_s[row], 0.0)) / 5.0
     if kind == EMITTED:
-        return math.log2(1.0 + table.emitted_tokens[row]) / 8.0
+        tokens = np.uint64(table.emitted_tokens[row])
+        return _EMITTED[tokens] if tokens < len(_EMITTED) else math.log2(1.0 + tokens) / 8.0
     if kind == UNSEEN:
         return 1.0 if table.emitted_tokens[row] == 0 else 0.0
     if kind == PREEMPTED:
-        return math.log2(1.0 + table.preemptions[row])
+        return math.log2(1.0 + table.preemptions[row]) if table.preemptions[row] > 0 else 0.0
     if kind == PACE:
         return math.log2(0.2 / table.latency_s[row])
     return 1.0 - qoe_so_far(table, row)
 
 
-@compiled_into_caller
+@compiled
 def weigh(table: Requests, live: int, now_s: float, knobs: FloatArray, plan: Decision) -> bool:
     """Leave each live request's factor in `plan.factor`; False, and nothing left, if all weights are 0."""
-    weighted = False
-    for kind in range(_COUNT):
-        weight = knobs[kn.INDEX + kind]
-        if weight == 0.0:
-            continue
-        for position in range(live):
-            before = plan.factor[position] if weighted else 0.0
-            row = plan.rows[position]
-            plan.factor[position] = before + weight * feature(kind, table, row, now_s, plan.resume_s[position])
-        weighted = True
-    for position in range(live if weighted else 0):
-        plan.factor[position] = math.exp(min(max(plan.factor[position], -_MOST), _MOST))
-    return weighted
+    weights = knobs[kn.INDEX : kn.INDEX + _COUNT]
+    size, remaining, resume, overdue, ahead = weights[0], weights[1], weights[2], weights[3], weights[4]
+    age, emitted, unseen, preempted, pace, lag = weights[5], weights[6], weights[7], weights[8], weights[9], weights[10]
+    if not weights.any():
+        return False
+    last_resume_s, last_latency_s, resuming, paced = -1.0, -1.0, 0.0, 0.0
+    for position in range(live):
+        row, resume_s, total = plan.rows[position], plan.resume_s[position], 0.0
+        if size != 0.0:
+            total += size * feature(SIZE, table, row, now_s, resume_s)
+        if remaining != 0.0:
+            total += remaining * feature(REMAINING, table, row, now_s, resume_s)
+        if resume != 0.0:
+            if resume_s != last_resume_s:  # that of all who only decode is the same
+                last_resume_s, resuming = resume_s, resume * feature(RESUME, table, row, now_s, resume_s)
+            total += resuming
+        if overdue != 0.0:
+            total += overdue * feature(OVERDUE, table, row, now_s, resume_s)
+        if ahead != 0.0:
+            total += ahead * feature(AHEAD, table, row, now_s, resume_s)
+        if age != 0.0:
+            total += age * feature(AGE, table, row, now_s, resume_s)
+        if emitted != 0.0:
+            total += emitted * feature(EMITTED, table, row, now_s, resume_s)
+        if unseen != 0.0:
+            total += unseen * feature(UNSEEN, table, row, now_s, resume_s)
+        if preempted != 0.0:
+            total += preempted * feature(PREEMPTED, table, row, now_s, resume_s)
+        if pace != 0.0:
+            if table.latency_s[row] != last_latency_s:
+                last_latency_s, paced = table.latency_s[row], pace * feature(PACE, table, row, now_s, resume_s)
+            total += paced
+        if lag != 0.0:
+            total += lag * feature(LAG, table, row, now_s, resume_s)
+        plan.factor[position] = math.exp(min(max(total, -_MOST), _MOST))
+    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, cast
@@ -64,7 +64,7 @@ def batched_speed(engines: int, steps: int, cores: list[int], overrides: Sequenc
     def measure() -> Sample:
         base = cast(SimVectorEnv, env.unwrapped)
         before, ended = base._simulator.engines.counters[:, ct.STEPS].copy(), 0
-        with pinned(cores), timed_parts() as spent_s, Stopwatch() as watch:
+        with pinned(cores), timed_methods(PARTS) as spent_s, Stopwatch() as watch:
             for step in range(steps):
                 _, _, terminated, truncated, _ = env.step(actions[step % len(actions)])
                 ended += int((terminated | truncated).sum())
@@ -96,17 +96,17 @@ def demo_env(engines: int, overrides: Sequence[str] = ()) -> tuple[VectorEnv[Any
 
 
 @contextmanager
-def timed_parts() -> Iterator[dict[str, list[float]]]:
-    """Seconds of each call of `PARTS` during a `with` block, of all threads, by wrapping the methods."""
-    spent_s: dict[str, list[float]] = {part: [] for part in PARTS}
-    methods = {part: getattr(owner, method) for part, (owner, method) in PARTS.items()}
-    for part, (owner, method) in PARTS.items():
-        setattr(owner, method, _timed(methods[part], spent_s[part]))
+def timed_methods(methods: Mapping[str, tuple[type, str]]) -> Iterator[dict[str, list[float]]]:
+    """Seconds of each call of some classes' methods during a `with` block, of all threads, by wrapping the methods."""
+    spent_s: dict[str, list[float]] = {name: [] for name in methods}
+    plain = {name: getattr(owner, method) for name, (owner, method) in methods.items()}
+    for name, (owner, method) in methods.items():
+        setattr(owner, method, _timed(plain[name], spent_s[name]))
     try:
         yield spent_s
     finally:
-        for part, (owner, method) in PARTS.items():
-            setattr(owner, method, methods[part])
+        for name, (owner, method) in methods.items():
+            setattr(owner, method, plain[name])
 
 
 def _timed(method: Callable[..., Any], spent_s: list[float]) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from benchmarks.decision_lines import authors_line, decision_lines, packing_line
 from benchmarks.engine_lines import engine_lines, memory_lines, ratio_lines
 from benchmarks.lines import Line, Result, pinned, run_in_turns
 from benchmarks.start_lines import cold_lines, start_lines
+from benchmarks.training_lines import training_lines
 
 GROUPS: dict[str, Callable[[], list[Line]]] = {
     "engine": engine_lines,
@@ -29,11 +30,12 @@ GROUPS: dict[str, Callable[[], list[Line]]] = {
     "packing": packing_lines,
     "memory": memory_lines,
     "batched": batched_lines,
+    "training": training_lines,
 }
 """Lines by the name `--only` knows."""
 
-APART = ("batched", "start", "cold")
-"""Not in turns with the rest: batched runs use two cores, starts are processes of their own and compile for minutes."""
+APART = ("batched", "training", "start", "cold")
+"""Not in turns with the rest: batched runs and training use two cores, starts are processes that compile for minutes."""
 
 
 def measure(groups: Sequence[str], repeats: int) -> Iterator[list[Result]]:
@@ -50,7 +52,7 @@ def measure(groups: Sequence[str], repeats: int) -> Iterator[list[Result]]:
     results: list[Result] = []
     allowed = os.sched_getaffinity(0)
     for stage in ([name for name in groups if name not in APART], *([name] for name in APART if name in groups)):
-        with pinned(allowed if stage == ["batched"] else {max(allowed)}):
+        with pinned(allowed if stage in (["batched"], ["training"]) else {max(allowed)}):
             results = results + run_in_turns([line for name in stage for line in GROUPS[name]()], repeats)
         yield results
 

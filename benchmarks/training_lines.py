@@ -1,0 +1,61 @@
+"""Environment decisions per second while a policy learns: simulation, the policy's own actions, and the gradient steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agents.algorithms import build_model
+from agents.build import env_config
+from agents.cli import compose
+from agents.config import TrainConfig
+from agents.sb3_vec import make_vec_env
+from agents.schema import from_mapping
+from benchmarks.batched_lines import ENGINES, timed_methods
+from benchmarks.lines import Goal, Line, Sample, Stopwatch, pinned
+from envs.vector_env import SimVectorEnv
+
+TRAINING = "Training"
+ROLLOUTS = 2
+
+LIGHT = ("env.load=[0.2,0.4]", "env.decision_interval_s=0.1", "reward=qoe", "agent.batch_size=4096")
+"""Few live requests, a decision every few iterations, no reference alongside, large minibatches."""
+
+
+def training_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
+    """PPO as the demo trains it, and where little is simulated between two decisions; on two cores."""
+    cores = sorted(os.sched_getaffinity(0))[-2:]
+    title = f"PPO on {engines} engines of the demo, {len(cores)} cores"
+    cases = ((title, ()), (f"{title}, light load, a decision every 0.1 s, minibatches of 4,096", LIGHT))
+    return [
+        Line(TRAINING, name, "decisions/s", learning_speed(engines, scale, cores, overrides), Goal(30e3, at_least=True))
+        for name, overrides in cases
+    ]
+
+
+def learning_speed(engines: int, scale: float, cores: list[int], overrides: Sequence[str]) -> Callable[[], Sample]:
+    """Measure whole rollouts with the updates that follow them."""
+    with pinned(cores):
+        model = demo_model(engines, overrides)
+        decisions = max(1, int(ROLLOUTS * scale)) * engines * model.n_steps
+        model.learn(engines)  # one rollout: nothing is compiled or first touched later
+
+    def measure() -> Sample:
+        with pinned(cores), timed_methods({"environment": (SimVectorEnv, "step")}) as spent_s, Stopwatch() as watch:
+            model.learn(decisions)
+        facts = {"environment, %": 100.0 * sum(spent_s["environment"]) / watch.wall_s, "core share": watch.core_share}
+        return Sample(decisions / watch.wall_s, facts)
+
+    return measure
+
+
+def demo_model(engines: int, overrides: Sequence[str]) -> Any:
+    """The demo's model, untrained, that logs nothing."""
+    from stable_baselines3.common.logger import Logger
+
+    given = compose("train", "experiment=demo", f"env.num_envs={engines}", *overrides)
+    config = from_mapping(TrainConfig, given)
+    model = build_model(config.agent, make_vec_env(config, env_config(config)), config.seed)
+    model.set_logger(Logger(None, []))
+    return model
