@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine.compile_cache import compiled
-from andes_engine.lengths import UNKNOWN, expected_remaining, hazard_state
+from andes_engine.lengths import HAZARD, UNKNOWN, expected_remaining, hazard_state
 from andes_engine.request import Requests
 
 FloatArray = NDArray[np.float64]
@@ -85,6 +85,11 @@ def expect(table: Requests, rows: IntArray, memory: PlanMemory) -> None:
     """
     kind = memory.length_kind[0]
     if kind == UNKNOWN:
+        return
+    if kind == HAZARD:  # what every server can have, and does not look at a hint
+        for row in rows:
+            prompt, emitted = table.prompt_tokens[row], table.emitted_tokens[row]
+            table.remaining_tokens[row] = expected_remaining(HAZARD, memory.hazard, np.nan, prompt, emitted)
         return
     for row in rows:
         hint, prompt, emitted = table.length_hint_tokens[row], table.prompt_tokens[row], table.emitted_tokens[row]

@@ -104,7 +104,8 @@ def hazard_remaining(state: FloatArray, prompt_tokens: int, emitted_tokens: int)
     """
     if emitted_tokens >= MAX_TOKENS:
         return state[_PRIOR_MEAN]
-    bin_, start, width = _bin_of(emitted_tokens)
+    bin_ = _bin_of(emitted_tokens)
+    start, width = _STARTS[bin_], _WIDTHS[bin_]
     at = _EXPECTATIONS + _prompt_class(prompt_tokens) * _ROW + 2 * bin_
     hazard, after = state[at], state[at + 1]
     left = width - (emitted_tokens - start)
@@ -112,26 +113,40 @@ def hazard_remaining(state: FloatArray, prompt_tokens: int, emitted_tokens: int)
     return (ending * (left + 1) / 2.0 + (1.0 - hazard) * (left + after)) / (ending + 1.0 - hazard)
 
 
+_WIDTHS = np.array([1 << max(bin_ // _PARTS - 1, 0) for bin_ in range(_BINS)])
+"""Token counts in each bin: bins begin at 0, 1, ..., 8, 10, 12, 14, 16, 20, ..."""
+
+_STARTS = np.cumsum(_WIDTHS) - _WIDTHS
+_USUAL_BINS = np.repeat(np.arange(_BINS), _WIDTHS)[:4096].astype(np.uint8)
+_CLASSES = np.array(
+    [
+        min(max((32 * part).bit_length() - _SMALLEST_CLASS, 0), PROMPT_CLASSES - 1)
+        for part in range(1 + (1 << 14) // 32)
+    ],
+    dtype=np.uint8,
+)
+"""Class of each 32 prompt lengths, and of all from 16,384. Looked up, like the usual bins: a plan asks for every request."""
+
+
 @compiled
-def _bin_of(tokens: int) -> tuple[int, int, int]:
-    """Bin of a token count, with its first count and its width: 0, 1, ..., 8, 10, 12, 14, 16, 20, ..."""
-    if tokens < 2 * _PARTS:
-        return tokens, tokens, 1
+def _bin_of(tokens: int) -> np.int64:
+    """Bin of a token count."""
+    count = np.uint64(tokens)
+    if count < len(_USUAL_BINS):
+        return np.int64(_USUAL_BINS[count])
     doublings = math.frexp(float(tokens))[1] - 3  # exact, unlike a logarithm
-    part = tokens >> doublings
-    return _PARTS * doublings + part, part << doublings, 1 << doublings
+    return np.int64(_PARTS * doublings + (tokens >> doublings))
 
 
 @compiled
-def _prompt_class(prompt_tokens: int) -> int:
-    bits = math.frexp(float(prompt_tokens))[1]
-    return min(max(bits - _SMALLEST_CLASS, 0), PROMPT_CLASSES - 1)
+def _prompt_class(prompt_tokens: int) -> np.int64:
+    return np.int64(_CLASSES[min(np.uint64(prompt_tokens) >> np.uint64(5), np.uint64(len(_CLASSES) - 1))])
 
 
 @compiled
 def _observe(state: FloatArray, prompt_tokens: int, last: int, ended: float) -> None:
     """Count a request that entered every bin up to the one of `last`, in its class and in all classes together."""
-    last_bin = _bin_of(min(max(last, 0), MAX_TOKENS - 1))[0]
+    last_bin = _bin_of(min(max(last, 0), MAX_TOKENS - 1))
     decay = state[_DECAY]
     for row in (0, 1 + _prompt_class(prompt_tokens)):
         at = _COUNTS + row * _ROW
@@ -152,7 +167,7 @@ def _refresh(state: FloatArray) -> None:
     reach, common = np.empty(_BINS), np.empty(_BINS)  # of all classes: share that enters each bin, and hazard in it
     going_on, prior_reach, common_reach = 1.0 - 1.0 / state[_PRIOR_MEAN], 1.0, 1.0
     for bin_ in range(_BINS):
-        prior_hazard = 1.0 - going_on ** _width(bin_)
+        prior_hazard = 1.0 - going_on ** _WIDTHS[bin_]
         common[bin_] = _shrunk(state, _COUNTS + bin_, prior_hazard, _PRIOR_WEIGHT * prior_reach)
         reach[bin_] = common_reach
         prior_reach, common_reach = prior_reach * (1.0 - prior_hazard), common_reach * (1.0 - common[bin_])
@@ -160,19 +175,13 @@ def _refresh(state: FloatArray) -> None:
         own, to = _COUNTS + (1 + class_) * _ROW, _EXPECTATIONS + class_ * _ROW
         remaining = state[_PRIOR_MEAN]
         for bin_ in range(_BINS - 1, -1, -1):
-            hazard, width = _shrunk(state, own + bin_, common[bin_], _BACKOFF_WEIGHT * reach[bin_]), _width(bin_)
+            hazard, width = _shrunk(state, own + bin_, common[bin_], _BACKOFF_WEIGHT * reach[bin_]), _WIDTHS[bin_]
             state[to + 2 * bin_], state[to + 2 * bin_ + 1] = hazard, remaining
             remaining = hazard * (width + 1) / 2.0 + (1.0 - hazard) * (width + remaining)
 
 
 refresh_state = NativeFunction(_refresh, lambda: (np.zeros(STATE_SIZE),))
 """`_refresh` for a caller in Python."""
-
-
-@compiled
-def _width(bin_: int) -> int:
-    """Token counts in a bin."""
-    return 1 << max(bin_ // _PARTS - 1, 0)
 
 
 @compiled

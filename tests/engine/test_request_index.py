@@ -10,10 +10,11 @@ import pytest
 from andes_engine import knobs as kn
 from andes_engine.action import ACTION_SPACES, ActionSpec, action_names
 from andes_engine.contender import Contender
+from andes_engine.decision_buffers import empty_decision
 from andes_engine.engine import EngineConfig
-from andes_engine.knobs import INDEX_KNOBS, INDEX_NAMES
+from andes_engine.knobs import INDEX_KNOBS, INDEX_NAMES, Knobs
 from andes_engine.request import empty_requests
-from andes_engine.request_index import AHEAD, REMAINING, SIZE, UNSEEN, feature
+from andes_engine.request_index import AHEAD, EMITTED, REMAINING, SIZE, UNSEEN, feature, weigh
 from andes_engine.sim.run import run_simulated
 from andes_engine.step_time import preset
 from andes_engine.workload import Workload
@@ -82,6 +83,35 @@ def test_features_are_what_their_units_say() -> None:
     assert feature(AHEAD, table, 0, 10.0, 0.0) == pytest.approx(math.log1p(1.0) / 3.0)
     table.remaining_tokens[0] = 64.0
     assert feature(REMAINING, table, 0, 10.0, 0.0) == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 100, 1023, 2047, 2048, 4095, 4096, 100_000])
+def test_logarithms_that_are_looked_up_are_those_that_are_worked_out(tokens: int) -> None:
+    table = empty_requests(1)
+    table.prompt_tokens[0] = tokens
+    assert feature(SIZE, table, 0, 0.0, 0.0) == math.log2(tokens / 1024.0) / 4.0
+    table.emitted_tokens[0] = tokens
+    assert feature(EMITTED, table, 0, 0.0, 0.0) == math.log2(1.0 + tokens) / 8.0
+
+
+def test_a_factor_is_that_of_the_sum_of_weighted_features() -> None:
+    rng, now_s, count = np.random.default_rng(7), 50.0, 60
+    table, plan, vector = empty_requests(count), empty_decision(count, count), Knobs().vector.copy()
+    table.arrival_s[:], table.ttft_s[:] = rng.uniform(0.0, now_s, count), 1.0
+    table.latency_s[:], table.prompt_tokens[:] = rng.choice([0.1, 0.2], count), rng.integers(1, 9000, count)
+    table.emitted_tokens[:], table.lateness_s[:] = rng.integers(0, 3, count) * 90, rng.uniform(-1.0, 9.0, count)
+    table.preemptions[:], table.remaining_tokens[:] = (
+        rng.integers(0, 3, count),
+        rng.choice([np.nan, 30.0, 900.0], count),
+    )
+    table.level_tokens[:] = table.emitted_tokens
+    plan.rows[:], plan.resume_s[:] = rng.permutation(count), rng.choice([0.01, 0.2, 3.0], count)
+    assert not weigh(table, count, now_s, vector, plan)
+    vector[kn.INDEX :] = rng.uniform(-3.0, 3.0, len(INDEX_KNOBS))
+    assert weigh(table, count, now_s, vector, plan)
+    for position, row in enumerate(plan.rows):
+        values = [feature(kind, table, row, now_s, plan.resume_s[position]) for kind in range(len(INDEX_KNOBS))]
+        assert plan.factor[position] == pytest.approx(math.exp(np.dot(vector[kn.INDEX :], values)), rel=1e-12)
 
 
 def test_spaces_have_names() -> None:
