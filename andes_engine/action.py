@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +63,6 @@ class ActionSpec:
 
     names: tuple[str, ...] = DEFAULT_ACTION_KNOBS
     reference: Mapping[str, float] = field(default_factory=dict)
-    _ranges: tuple[_Range, _Range] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", action_names(self.names))
@@ -71,7 +71,7 @@ class ActionSpec:
             knob(name)
         if not self.names or len(set(self.names)) != len(self.names):
             raise KnobError(f"an action needs distinct knobs, got {list(self.names)}; known: {', '.join(KNOB_NAMES)}")
-        object.__setattr__(self, "_ranges", (_Range.of(self, log=False), _Range.of(self, log=True)))
+        Knobs(self.reference)
 
     @property
     def size(self) -> int:
@@ -86,8 +86,9 @@ class ActionSpec:
     def knob_vectors(self, actions: NDArray[np.floating]) -> FloatArray:
         """Knob vectors of a batch of actions, entries beyond [-1, 1] clipped. Shape (n, k) -> (n, KNOB_COUNT)."""
         clipped = np.asarray(actions, dtype=np.float64).clip(-1.0, 1.0)
-        vectors = np.repeat(self._ranges[0].vector[None, :], len(clipped), axis=0)
-        for moved in self._ranges:
+        ranges = _ranges(self.names, tuple(self.reference.items()))
+        vectors = np.repeat(ranges[0].vector[None, :], len(clipped), axis=0)
+        for moved in ranges:
             vectors[:, moved.indices] = moved.values(clipped[:, moved.columns])
         return vectors
 
@@ -108,12 +109,11 @@ class _Range(NamedTuple):
     log: bool
 
     @classmethod
-    def of(cls, spec: ActionSpec, *, log: bool) -> _Range:
-        indices = [KNOB_NAMES.index(name) for name in spec.names]
+    def of(cls, names: tuple[str, ...], vector: FloatArray, *, log: bool) -> _Range:
+        indices = [KNOB_NAMES.index(name) for name in names]
         columns = [column for column, index in enumerate(indices) if KNOBS[index].log == log]
         mine = np.array([indices[column] for column in columns], dtype=np.intp)
         low, high = (np.array([getattr(KNOBS[index], end) for index in mine]) for end in ("low", "high"))
-        vector = spec.knobs.vector
         return cls(vector, np.array(columns, dtype=np.intp), mine, low, high, vector[mine], log)
 
     def values(self, amount: FloatArray) -> FloatArray:
@@ -123,3 +123,9 @@ class _Range(NamedTuple):
         else:
             moved = self.reference + (bound - self.reference) * share
         return moved.clip(self.low, self.high)
+
+
+@lru_cache(maxsize=64)
+def _ranges(names: tuple[str, ...], reference: tuple[tuple[str, float], ...]) -> tuple[_Range, _Range]:
+    vector = Knobs(dict(reference)).vector
+    return _Range.of(names, vector, log=False), _Range.of(names, vector, log=True)

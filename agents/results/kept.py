@@ -69,6 +69,7 @@ def write_kept(rows: Iterable[KeptRow], path: Path) -> Path:
         compression="brotli",
         compression_level=11,
         write_statistics=False,
+        store_schema=False,
         use_dictionary=[*_TEXTS],
         column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in (*SCALES, _SEGMENTS)},
     )
