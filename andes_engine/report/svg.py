@@ -30,7 +30,8 @@ def compact(svg: str) -> str:
     svg = re.sub(r"<!DOCTYPE[^>]*>\n", "", svg)
     svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)  # what a text that is not turned has
     svg = re.sub(r'\bd="([^"]*)"', lambda path: f'd="{short_path(path.group(1))}"', svg)
-    return with_classes(one_font(short_names(without_names(re.sub(r"\n\s*", "\n", svg)))))
+    svg = re.sub(r'<path d="M[^A-Za-z"]*"[^>]*/>', "", svg)  # a point draws nothing
+    return terse_styles(with_classes(one_font(short_names(without_names(re.sub(r"\n\s*", "\n", svg))))))
 
 
 def _short_numbers(tag: str) -> str:
@@ -77,6 +78,13 @@ def with_classes(svg: str) -> str:
     svg = re.sub(r' style="([^"]*)"', lambda found: _styled(found, names), svg)
     rules = "".join(f".{name}{{{style}}}" for style, name in names.items())
     return svg.replace("</style>", f"{rules}</style>", 1)
+
+
+def terse_styles(svg: str) -> str:
+    """The same drawing without the spaces in its styles."""
+    return re.sub(
+        r' style="[^"]*"|<style.*?</style>', lambda style: re.sub(r"([:;]) ", r"\1", style.group()), svg, flags=re.DOTALL
+    )
 
 
 def _styled(found: re.Match[str], names: Mapping[str, str]) -> str:
