@@ -13,6 +13,7 @@ from andes_engine.errors import AndesError
 from andes_engine.knobs import Knobs
 from andes_engine.sim.simulator import Simulator
 from benchmarks import bench
+from benchmarks.batched_lines import batched_lines
 from benchmarks.bench_report import Machine, markdown, number, table
 from benchmarks.decision_lines import compiled_loop, packing_instances
 from benchmarks.engine_lines import window_speed
@@ -20,6 +21,7 @@ from benchmarks.lines import Goal, Line, Result, Sample, run_in_turns
 from benchmarks.recorded_states import arguments_for, decide_from_python, empty_plan, prepared, record_states
 from benchmarks.scenes import Recorded, Scene, record
 from benchmarks.start_lines import in_fresh_process
+from benchmarks.training_lines import training_lines
 
 SCENE = Scene("small", 40, 700, "andes", {"planning_period_s": 0.0}, warm_iterations=100, timed_iterations=200)
 
@@ -133,6 +135,17 @@ def test_threads_change_nothing(recorded: Recorded):
 def test_a_failing_process_is_told_with_its_reason():
     with pytest.raises(AndesError, match="no such thing"):
         in_fresh_process("raise ValueError('no such thing')")
+
+
+@pytest.mark.timeout(300)
+def test_batches_and_training_are_measured():
+    lines = [*batched_lines(scale=0.01, engines=2)[:2], *training_lines(scale=0.01, engines=2)]
+    samples = [line.measure() for line in lines]
+    assert all(sample.value > 0.0 for sample in samples)
+    coarse, fine, *_ = (sample.facts["engine iterations per decision"] for sample in samples[:2])
+    assert coarse > 10.0 * fine > 0.0
+    for sample in samples[2:]:
+        assert 0.0 < sample.facts["environment, %"] < 100.0
 
 
 def test_unknown_groups_are_refused():
