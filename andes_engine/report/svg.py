@@ -83,7 +83,10 @@ def with_classes(svg: str) -> str:
 def terse_styles(svg: str) -> str:
     """The same drawing without the spaces in its styles."""
     return re.sub(
-        r' style="[^"]*"|<style.*?</style>', lambda style: re.sub(r"([:;]) ", r"\1", style.group()), svg, flags=re.DOTALL
+        r' style="[^"]*"|<style.*?</style>',
+        lambda style: re.sub(r"([:;]) ", r"\1", style.group()),
+        svg,
+        flags=re.DOTALL,
     )
 
 
