@@ -29,7 +29,7 @@ _MOST = 30.0
 
 _SIZE = np.array([0.0] + [math.log2(tokens / 1024.0) / 4.0 for tokens in range(1, 4096)])
 _EMITTED = np.array([math.log2(1.0 + tokens) / 8.0 for tokens in range(2048)])
-"""Logarithms of the usual numbers of tokens: a plan takes ten of each request, and looking one up costs a fraction."""
+"""Features of the usual numbers of tokens: looking one up costs a fraction of its logarithm, and a plan wants every request's."""
 
 
 @compiled
@@ -67,8 +67,9 @@ def feature(kind: int, table: Requests, row: int, now_s: float, resume_s: float)
 def weigh(table: Requests, live: int, now_s: float, knobs: FloatArray, plan: Decision) -> bool:
     """Leave each live request's factor in `plan.factor`; False, and nothing left, if all weights are 0."""
     weights = knobs[kn.INDEX : kn.INDEX + _COUNT]
-    size, remaining, resume, overdue, ahead = weights[0], weights[1], weights[2], weights[3], weights[4]
-    age, emitted, unseen, preempted, pace, lag = weights[5], weights[6], weights[7], weights[8], weights[9], weights[10]
+    size, remaining, resume, overdue = weights[SIZE], weights[REMAINING], weights[RESUME], weights[OVERDUE]
+    ahead, age, emitted, unseen = weights[AHEAD], weights[AGE], weights[EMITTED], weights[UNSEEN]
+    preempted, pace, lag = weights[PREEMPTED], weights[PACE], weights[LAG]
     if not weights.any():
         return False
     last_resume_s, last_latency_s, resuming, paced = -1.0, -1.0, 0.0, 0.0
