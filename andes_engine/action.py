@@ -86,8 +86,8 @@ class ActionSpec:
     def knob_vectors(self, actions: NDArray[np.floating]) -> FloatArray:
         """Knob vectors of a batch of actions, entries beyond [-1, 1] clipped. Shape (n, k) -> (n, KNOB_COUNT)."""
         clipped = np.asarray(actions, dtype=np.float64).clip(-1.0, 1.0)
-        ranges = _ranges(self.names, tuple(self.reference.items()))
-        vectors = np.repeat(ranges[0].vector[None, :], len(clipped), axis=0)
+        reference, ranges = _reference_and_ranges(self.names, tuple(self.reference.items()))
+        vectors = np.repeat(reference[None, :], len(clipped), axis=0)
         for moved in ranges:
             vectors[:, moved.indices] = moved.values(clipped[:, moved.columns])
         return vectors
@@ -98,9 +98,8 @@ class ActionSpec:
 
 
 class _Range(NamedTuple):
-    """The linear or the geometric knobs among those an action moves, an entry for each; `vector` has all of the reference."""
+    """The linear or the geometric knobs among those an action moves, an entry for each."""
 
-    vector: FloatArray
     columns: NDArray[np.intp]
     indices: NDArray[np.intp]
     low: FloatArray
@@ -109,12 +108,12 @@ class _Range(NamedTuple):
     log: bool
 
     @classmethod
-    def of(cls, names: tuple[str, ...], vector: FloatArray, *, log: bool) -> _Range:
+    def of(cls, names: tuple[str, ...], reference: FloatArray, *, log: bool) -> _Range:
         indices = [KNOB_NAMES.index(name) for name in names]
         columns = [column for column, index in enumerate(indices) if KNOBS[index].log == log]
         mine = np.array([indices[column] for column in columns], dtype=np.intp)
         low, high = (np.array([getattr(KNOBS[index], end) for index in mine]) for end in ("low", "high"))
-        return cls(vector, np.array(columns, dtype=np.intp), mine, low, high, vector[mine], log)
+        return cls(np.array(columns, dtype=np.intp), mine, low, high, reference[mine], log)
 
     def values(self, amount: FloatArray) -> FloatArray:
         bound, share = np.where(amount >= 0.0, self.high, self.low), np.abs(amount)
@@ -126,6 +125,8 @@ class _Range(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _ranges(names: tuple[str, ...], reference: tuple[tuple[str, float], ...]) -> tuple[_Range, _Range]:
-    vector = Knobs(dict(reference)).vector
-    return _Range.of(names, vector, log=False), _Range.of(names, vector, log=True)
+def _reference_and_ranges(
+    names: tuple[str, ...], given: tuple[tuple[str, float], ...]
+) -> tuple[FloatArray, tuple[_Range, _Range]]:
+    reference = Knobs(dict(given)).vector
+    return reference, (_Range.of(names, reference, log=False), _Range.of(names, reference, log=True))

@@ -86,11 +86,9 @@ def expect(table: Requests, rows: IntArray, memory: PlanMemory) -> None:
     kind = memory.length_kind[0]
     if kind == UNKNOWN:
         return
-    if kind == HAZARD:  # what every server can have, and does not look at a hint
-        for row in rows:
-            prompt, emitted = table.prompt_tokens[row], table.emitted_tokens[row]
-            table.remaining_tokens[row] = expected_remaining(HAZARD, memory.hazard, np.nan, prompt, emitted)
-        return
     for row in rows:
-        hint, prompt, emitted = table.length_hint_tokens[row], table.prompt_tokens[row], table.emitted_tokens[row]
+        prompt, emitted = table.prompt_tokens[row], table.emitted_tokens[row]
+        hint = (
+            np.nan if kind == HAZARD else table.length_hint_tokens[row]
+        )  # a cache line of its own, that nobody would read
         table.remaining_tokens[row] = expected_remaining(kind, memory.hazard, hint, prompt, emitted)

@@ -65,7 +65,10 @@ def feature(kind: int, table: Requests, row: int, now_s: float, resume_s: float)
 
 @compiled
 def weigh(table: Requests, live: int, now_s: float, knobs: FloatArray, plan: Decision) -> bool:
-    """Leave each live request's factor in `plan.factor`; False, and nothing left, if all weights are 0."""
+    """Leave each live request's factor in `plan.factor`; False, and nothing left, if all weights are 0.
+
+    Kind by kind, written out: with `feature` in a loop over the kinds, the demo's environment steps a fifth slower at least.
+    """
     weights = knobs[kn.INDEX : kn.INDEX + _COUNT]
     size, remaining, resume, overdue = weights[SIZE], weights[REMAINING], weights[RESUME], weights[OVERDUE]
     ahead, age, emitted, unseen = weights[AHEAD], weights[AGE], weights[EMITTED], weights[UNSEEN]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import gymnasium
@@ -19,7 +17,7 @@ from agents.config import TrainConfig
 from agents.schema import from_mapping
 from andes_engine import counters as ct
 from andes_engine.sim.part import Part
-from benchmarks.lines import Goal, Line, Sample, Stopwatch, pinned
+from benchmarks.lines import Goal, Line, Sample, Stopwatch, pinned, timed_methods
 from envs.vector_env import SimVectorEnv
 
 BATCHED = "Batched environment"
@@ -83,9 +81,14 @@ def batched_speed(engines: int, steps: int, cores: list[int], overrides: Sequenc
     return measure
 
 
+def demo_config(overrides: Sequence[str]) -> TrainConfig:
+    """How the demo trains, with some settings changed."""
+    return from_mapping(TrainConfig, compose("train", "experiment=demo", *overrides))
+
+
 def demo_env(engines: int, overrides: Sequence[str] = ()) -> tuple[VectorEnv[Any, Any, Any], np.ndarray]:
     """`gymnasium.make_vec` of the demo's environment, a few decisions in, and random actions for it."""
-    config = env_config(from_mapping(TrainConfig, compose("train", "experiment=demo", *overrides)))
+    config = env_config(demo_config(overrides))
     env = gymnasium.make_vec(envs.SIM_ID, num_envs=engines, config=config)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -93,28 +96,3 @@ def demo_env(engines: int, overrides: Sequence[str] = ()) -> tuple[VectorEnv[Any
     for _ in range(int(5.0 / config.decision_interval_s)):
         env.step(actions[0])
     return env, actions
-
-
-@contextmanager
-def timed_methods(methods: Mapping[str, tuple[type, str]]) -> Iterator[dict[str, list[float]]]:
-    """Seconds of each call of some classes' methods during a `with` block, of all threads, by wrapping the methods."""
-    spent_s: dict[str, list[float]] = {name: [] for name in methods}
-    plain = {name: getattr(owner, method) for name, (owner, method) in methods.items()}
-    for name, (owner, method) in methods.items():
-        setattr(owner, method, _timed(plain[name], spent_s[name]))
-    try:
-        yield spent_s
-    finally:
-        for name, (owner, method) in methods.items():
-            setattr(owner, method, plain[name])
-
-
-def _timed(method: Callable[..., Any], spent_s: list[float]) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
-        started_s = perf_counter()
-        try:
-            return method(*arguments)
-        finally:
-            spent_s.append(perf_counter() - started_s)
-
-    return call

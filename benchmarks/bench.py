@@ -34,7 +34,8 @@ GROUPS: dict[str, Callable[[], list[Line]]] = {
 }
 """Lines by the name `--only` knows."""
 
-APART = ("batched", "training", "start", "cold")
+ON_ALL_CORES = ("batched", "training")
+APART = (*ON_ALL_CORES, "start", "cold")
 """Not in turns with the rest: batched runs and training use two cores, starts are processes that compile for minutes."""
 
 
@@ -52,7 +53,7 @@ def measure(groups: Sequence[str], repeats: int) -> Iterator[list[Result]]:
     results: list[Result] = []
     allowed = os.sched_getaffinity(0)
     for stage in ([name for name in groups if name not in APART], *([name] for name in APART if name in groups)):
-        with pinned(allowed if stage in (["batched"], ["training"]) else {max(allowed)}):
+        with pinned(allowed if any(name in ON_ALL_CORES for name in stage) else {max(allowed)}):
             results = results + run_in_turns([line for name in stage for line in GROUPS[name]()], repeats)
         yield results
 

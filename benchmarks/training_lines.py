@@ -8,12 +8,9 @@ from typing import Any
 
 from agents.algorithms import build_model
 from agents.build import env_config
-from agents.cli import compose
-from agents.config import TrainConfig
 from agents.sb3_vec import make_vec_env
-from agents.schema import from_mapping
-from benchmarks.batched_lines import ENGINES, timed_methods
-from benchmarks.lines import Goal, Line, Sample, Stopwatch, pinned
+from benchmarks.batched_lines import ENGINES, demo_config
+from benchmarks.lines import Goal, Line, Sample, Stopwatch, pinned, timed_methods
 from envs.vector_env import SimVectorEnv
 
 TRAINING = "Training"
@@ -54,8 +51,7 @@ def demo_model(engines: int, overrides: Sequence[str]) -> Any:
     """The demo's model, untrained, that logs nothing."""
     from stable_baselines3.common.logger import Logger
 
-    given = compose("train", "experiment=demo", f"env.num_envs={engines}", *overrides)
-    config = from_mapping(TrainConfig, given)
+    config = demo_config((f"env.num_envs={engines}", *overrides))
     model = build_model(config.agent, make_vec_env(config, env_config(config)), config.seed)
     model.set_logger(Logger(None, []))
     return model

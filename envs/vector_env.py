@@ -135,7 +135,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
             return np.zeros(self.num_envs)
         if (drained := self._drained()).any():  # at the end, all of the reference's loss counts
             pieces = self._reference.step_pieces(np.where(drained, np.inf, self._decision_s))
-            self._reference.team.run(pieces)
+            self._simulator.team.run(pieces)
         potential = self._reference.latest_potentials()
         change = (potential - self._reference_potential) / requests
         self._reference_potential = potential

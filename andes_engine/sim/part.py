@@ -67,6 +67,13 @@ class Part:
         """Run to the times in `until_s`."""
         advance_all.run(self._advance)
 
+    def step(self, observations: NDArray[np.float32] | None) -> None:
+        """Run, add up, and observe where there is something to write that to."""
+        self.advance()
+        self.add_up()
+        if observations is not None:
+            self.observe_into(observations)
+
     def observe_into(self, out: NDArray[np.float32]) -> None:
         """Write what policies see now. Shape (engines of the simulator, OBSERVATION_SIZE)."""
         self._observe.put(_OUT, out)

@@ -185,7 +185,7 @@ class Simulator:
             Functions to be run once each, in any order, before `latest_potentials` is looked at.
         """
         self._set_times(until_s)
-        return [partial(_step, part, observations) for part in self._parts]
+        return [partial(part.step, observations) for part in self._parts]
 
     def _set_times(self, until_s: FloatArray | float) -> None:
         """Say how far engines shall go; those with a scheduler of the user's own, which is Python, go now."""
@@ -267,13 +267,6 @@ class Simulator:
             return ()
         starts, counts = mine.token_offset[:n], mine.table.emitted_tokens[:n]
         return tuple(mine.token_s[start : start + count].copy() for start, count in zip(starts, counts, strict=True))
-
-
-def _step(part: Part, observations: NDArray[np.float32] | None) -> None:
-    part.advance()
-    part.add_up()
-    if observations is not None:
-        part.observe_into(observations)
 
 
 def _parts(engines: int, threads: int) -> list[tuple[int, int]]:
