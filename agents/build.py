@@ -119,11 +119,11 @@ def held_out_bursts(engine: EngineConfig, settings: WorkloadSettings, load: floa
     return [scenario.workload for scenario in _drawn(engine, settings, (load,), seed_range(count), "held_out", engine)]
 
 
-def contenders_from(schedulers: Mapping[str, SchedulerSettings], *policies: str | None) -> list[Contender]:
-    """The configured schedulers, and the policies of bundles or training runs; None is no policy."""
+def contenders_from(schedulers: Mapping[str, SchedulerSettings], policy: str | Sequence[str] | None) -> list[Contender]:
+    """The configured schedulers, and the policies of bundles or training runs: none, one or several."""
     contenders = [settings.contender for settings in schedulers.values()]
-    for policy in filter(None, policies):
-        bundle = load_bundle(policy_folder(policy))
+    for one in [policy] if isinstance(policy, str) else policy or ():
+        bundle = load_bundle(policy_folder(one))
         contenders.append(Contender(bundle.name, bundle=bundle))
     return contenders
 

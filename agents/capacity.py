@@ -6,19 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from agents.bootstrap import percentile_interval
 from agents.build import contenders_from, spec_of
-from agents.capacity_search import Curve, Point, Search, search_capacity
+from agents.capacity_points import KeptPoints, Simulated
+from agents.capacity_search import Curve, Search, search_capacity
 from agents.capacity_traffic import CommonTraffic
 from agents.config import SchedulerSettings, WorkloadSettings
 from agents.pool import available_cores, processes
-from agents.run_dir import RunDir, plain
+from agents.run_dir import RESULTS, RunDir, plain
 from agents.schema import ConfigError
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
@@ -32,9 +31,9 @@ from andes_engine.report.capacity import (
 )
 from andes_engine.report.figures import save
 from andes_engine.report.grid import Grid
-from andes_engine.sim.run import run_simulated
-from andes_engine.workload import Workload
 from andes_engine.workload.generate import saturation_rate
+
+POINTS = "points.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +109,7 @@ def capacity(
     seed: int = 0,
     workers: int = 1,
     progress: bool = False,
+    kept: Path | None = None,
 ) -> Capacities:
     """Search the capacity of every contender on the same workloads.
 
@@ -122,9 +122,10 @@ def capacity(
         seed: Seed of the bootstrap.
         workers: Processes; 1 stays in this one, 0 means one per core.
         progress: Whether to show a progress bar (only on a terminal).
+        kept: File that keeps each point, so that a search that was stopped goes on there.
 
     Raises:
-        ConfigError: If two contenders have one name.
+        ConfigError: If two contenders have one name, or the file is damaged.
         UnknownNameError: If a reference does not take part.
         BracketError: If a capacity lies outside the searched loads.
     """
@@ -133,8 +134,8 @@ def capacity(
     traffic = CommonTraffic.up_to(search.high, engine, workload, search.seeds)
     usual = len(contenders) * search.usual_loads * search.seeds
     with _pool(workers) as pool, tqdm(total=usual, desc="simulating", disable=None if progress else True) as bar:
-        evaluate = partial(_evaluate, traffic, by_label, pool, bar)
-        curves = search_capacity(list(by_label), evaluate, search, seed)
+        simulated = Simulated(traffic, by_label, pool, bar, KeptPoints(kept))
+        curves = search_capacity(list(by_label), simulated, search, seed)
         bar.total = bar.n
     return capacities_of(
         curves, search, saturation_rate(engine, spec_of(workload)), [labels[name] for name in references], seed
@@ -164,14 +165,16 @@ def capacities_of(
 
 
 def run_capacity(config: CapacityConfig) -> CapacityRun:
-    """Search, and write `results.json` and the figure of QoE against load.
+    """Search, and write `results.json` and the figure of QoE against load; goes on where it was stopped.
 
     Raises:
         AndesError: If the configuration cannot work, or a capacity lies outside the searched loads.
     """
     contenders = contenders_from(config.contenders, config.policy)
     _labels(contenders, config.references)  # refused before there is a run directory
-    run = RunDir.create(config.run_dir, plain(config), config.seed)
+    kept = Path(config.run_dir) / POINTS
+    stopped = kept.is_file() and not (kept.parent / RESULTS).exists()
+    run = RunDir.create(config.run_dir, plain(config), config.seed, go_on=stopped)
     found = capacity(
         config.engine,
         config.workload,
@@ -181,6 +184,7 @@ def run_capacity(config: CapacityConfig) -> CapacityRun:
         config.seed,
         config.workers,
         progress=True,
+        kept=kept,
     )
     savings = [dict(zip(("saving", "low", "high"), entry.saving, strict=True)) for entry in found.ratios]
     run.write_results({**plain(found), "gpu_savings": savings})
@@ -202,27 +206,6 @@ def _labels(contenders: Sequence[Contender], references: Sequence[str]) -> dict[
         if reference not in labels:
             raise UnknownNameError("reference contender", reference, labels)
     return labels
-
-
-def _evaluate(
-    traffic: CommonTraffic,
-    contenders: Mapping[str, Contender],
-    pool: Executor | None,
-    bar: tqdm,
-    points: Sequence[Point],
-) -> list[float]:
-    drawn = {load: traffic.at(load) for load in {point.load for point in points}}
-    workloads = [drawn[point.load][point.seed] for point in points]
-    one = partial(_mean_qoe, traffic.engine)
-    found = []
-    for qoe in (pool.map if pool else map)(one, workloads, [contenders[point.contender] for point in points]):
-        found.append(qoe)
-        bar.update()
-    return found
-
-
-def _mean_qoe(engine: EngineConfig, workload: Workload, contender: Contender) -> float:
-    return float(np.mean(run_simulated(engine, workload, contender).qoe))
 
 
 @contextmanager

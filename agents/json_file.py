@@ -1,8 +1,9 @@
-"""Recorded results as compact JSON: a line for each entry, so that a change shows as one."""
+"""Recorded results as compact JSON, a line for each entry, so that a change shows as one; and files that grow by lines."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,14 @@ def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> Path:
         named = [f"{json.dumps(key)}: {_compact(entry)}" for key, entry in plain(content).items()]
         return write_text(path, "{\n" + ",\n".join(named) + "\n}\n")
     return write_text(path, "[\n" + ",\n".join(map(_compact, plain(content))) + "\n]\n")
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file that only grows; half a last line, which a kill in the middle of writing leaves, is cut off."""
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
+    return content.decode("utf-8").split("\n")[:-1]
 
 
 def _compact(entry: Any) -> str:

@@ -28,16 +28,14 @@ class LiveBenefitConfig:
         run_dir: Where results go.
         contenders: Fixed schedulers.
         live: The bursts, and the engine.
-        policy: Folder of a policy bundle that takes part as well.
-        policies: Further ones.
+        policy: Folder of a policy bundle that takes part as well, or a list of them.
     """
 
     seed: int
     run_dir: str
     contenders: Mapping[str, SchedulerSettings]
     live: LiveSettings
-    policy: str | None = None
-    policies: tuple[str, ...] = ()
+    policy: str | tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def live_benefit(config: LiveBenefitConfig) -> LiveBenefitResult:
         AndesError: If the configuration cannot work; nothing has run then.
         ImportError: If vLLM is not installed; the message says which extra to install.
     """
-    contenders = contenders_from(config.contenders, config.policy, *config.policies)
+    contenders = contenders_from(config.contenders, config.policy)
     run_dir = RunDir.create(config.run_dir, plain(config), config.seed)
     result = live_runs(config.live, contenders)
     found = burst_differences(result.live, contenders[0].name, config.seed)

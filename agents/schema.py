@@ -34,7 +34,8 @@ def from_mapping(kind: type[Made], given: Mapping[str, Any], where: str = "") ->
     """Build a dataclass, and the dataclasses inside it.
 
     Args:
-        kind: The dataclass; nested dataclasses, `X | None`, `tuple[X, ...]` and `Mapping[str, X]` are followed.
+        kind: The dataclass; nested dataclasses, `X | None`, `tuple[X, ...]`, `X | tuple[X, ...]` and `Mapping[str, X]` are
+            followed.
         given: Values by field name.
         where: Dotted path for messages.
 
@@ -90,6 +91,8 @@ def _union(choices: tuple[Any, ...], given: Any, where: str) -> Any:
     if given is None and type(None) in choices:
         return None
     rest = [choice for choice in choices if choice is not type(None)]
+    listed = isinstance(given, list | tuple)
+    rest = [choice for choice in rest if (get_origin(choice) is tuple) == listed] or rest
     return _value(rest[0], given, where) if len(rest) == 1 else given
 
 

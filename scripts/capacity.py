@@ -5,7 +5,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from agents.cli import clear_errors, launch, print_result, settings_of
+from agents.cli import clear_errors, launch, print_result, resumable, settings_of
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="capacity")
@@ -15,7 +15,9 @@ def main(cfg: DictConfig) -> None:
     from agents.capacity import CapacityConfig, run_capacity
     from agents.schema import from_mapping
 
-    done = run_capacity(from_mapping(CapacityConfig, settings_of(cfg)))
+    config = from_mapping(CapacityConfig, settings_of(cfg))
+    with resumable("points", config.run_dir):
+        done = run_capacity(config)
     print_result(
         [done.grid], done.found.sentences, results=done.run_dir / "results.json", figures=done.run_dir / "figures"
     )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
+from agents.cli import EXIT_BAD_INPUT, launch
 from andes_engine.engine import EngineConfig
 from andes_engine.workload import Workload
 from tests.builders import make_engine, make_workload
@@ -16,7 +22,14 @@ from tests.builders import make_engine, make_workload
 settings.register_profile("tests", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("tests")
 
+Refusal = Callable[..., str]
+
 TRACES = Path(__file__).parents[2] / "shared" / "traces"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long tests first, so that no worker still has one when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture
@@ -50,6 +63,25 @@ def mooncake_trace() -> Path:
 @pytest.fixture
 def sharegpt_lengths() -> Path:
     return _recorded("sharegpt_lengths.csv")
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """The one line that a script refuses a command line with; in this process, as another would mostly import."""
+
+    def run(script: str, *overrides: object) -> str:
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        monkeypatch.setattr(sys, "argv", [script, *map(str, overrides)])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                launch(importlib.import_module(f"scripts.{script}").main)
+        finally:
+            GlobalHydra.instance().clear()
+        said = capsys.readouterr().err
+        assert ended.value.code == EXIT_BAD_INPUT and re.fullmatch(r"error: [^\n]+\n", said), said
+        return said
+
+    return run
 
 
 @pytest.fixture

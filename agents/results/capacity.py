@@ -39,7 +39,7 @@ def search_curves(config: ResultsConfig, arms: Sequence[Arm]) -> tuple[Curves, l
         hashes = {arm.name: _hash(config, search, workload, arm) for arm in arms}
         made[name] = {arm.name: before[arm.name] for arm in arms if _stands(config, arm, before, hashes[arm.name])}
         missing = [arm for arm in arms if arm.members and arm.name not in made[name] and config.rerun != "none"]
-        found, failed = _searched(config, workload, search, missing)
+        found, failed = _searched(config, workload, search, missing, Path(config.run_dir) / f"capacity_{name}.jsonl")
         made[name] |= {arm: {"hash": hashes[arm], "seeds": seeds} for arm, seeds in found.items()}
         told += [f"{name}: not found. {error}" for error in failed]
     return made, told
@@ -53,7 +53,7 @@ def _stands(config: ResultsConfig, arm: Arm, before: Mapping[str, Mapping[str, A
 
 
 def _searched(
-    config: ResultsConfig, workload: WorkloadSettings, search: Search, arms: Sequence[Arm]
+    config: ResultsConfig, workload: WorkloadSettings, search: Search, arms: Sequence[Arm], kept: Path
 ) -> tuple[dict[str, dict[str, Any]], list[BracketError]]:
     """Curves by arm and training seed; where one lies outside the searched loads, each arm by itself."""
     if not arms:
@@ -61,12 +61,12 @@ def _searched(
     contenders = [member.contender for arm in arms for member in arm.members]
     try:
         found = capacity(
-            config.capacity_engine, workload, contenders, search, (), config.seed, config.processes, progress=True
+            config.capacity_engine, workload, contenders, search, (), config.seed, config.processes, True, kept
         )
     except BracketError as error:
         if len(arms) == 1:
             return {}, [error]
-        apart = [_searched(config, workload, search, [arm]) for arm in arms]
+        apart = [_searched(config, workload, search, [arm], kept) for arm in arms]
         return {name: curves for one, _ in apart for name, curves in one.items()}, [
             error for _, failed in apart for error in failed
         ]

@@ -84,8 +84,8 @@ def _live(config: ResultsConfig, found: Evidence) -> Section | None:
 def _who(found: Evidence) -> str:
     if not found.policies:
         return "The zoo is empty, so nothing is said of a policy yet."
-    told = " and ".join(f"`{policy}`, judged over {_seeds(found, policy)} training seeds" for policy in found.policies)
-    return f"The goals are about {told}, none chosen by these results."
+    told = " and ".join(f"`{policy}` ({_seeds(found, policy)} training seeds)" for policy in found.policies)
+    return f"The goals are about {told}; none was chosen by these results."
 
 
 def _seeds(found: Evidence, policy: str) -> int:

@@ -12,14 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.capacity import CapacityConfig, capacities_of, capacity, run_capacity
+from agents import capacity_points
+from agents.capacity import POINTS, CapacityConfig, capacities_of, capacity, run_capacity
+from agents.capacity_points import KeptPoints
 from agents.capacity_search import BracketError, Curve, Evaluate, Point, Search, search_capacity
 from agents.capacity_traffic import CommonTraffic
 from agents.cli import compose
 from agents.schema import ConfigError, from_mapping
 from andes_engine.contender import Contender
+from andes_engine.engine import EngineConfig
 from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.records import RunRecord
 from andes_engine.report.capacity import CapacityRatio, capacity_figure
+from andes_engine.workload import Workload
 
 SMALL = ("engine=cpu_tiny", "workload=tiny", "workload.duration_s=8", "search.seeds=2", "search.scan=3", "workers=1")
 TRIALS = 200
@@ -222,6 +227,35 @@ def test_the_simulator_is_searched_and_written_down(tmp_path: Path) -> None:
     assert {path.name for path in (done.run_dir / "figures").iterdir()} == {"capacity.svg", "capacity.png"}
     assert [row[0].value for row in done.grid.rows] == ["fcfs", "fcfs_reserve", "andes", "tuned_andes"]
     assert {column.group for column in done.grid.columns} == {"", "capacity", "against fcfs", "against fcfs_reserve"}
+
+
+def test_a_search_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate, made = capacity_points.run_simulated, []
+
+    def counted(engine: EngineConfig, workload: Workload, contender: Contender) -> RunRecord:
+        if len(made) == 7:
+            made.append(None)
+            raise KeyboardInterrupt
+        made.append((workload.fingerprint, contender.name))
+        return simulate(engine, workload, contender)
+
+    monkeypatch.setattr(capacity_points, "run_simulated", counted)
+    settings, file = config(f"run_dir={tmp_path / 'run'}"), tmp_path / "run" / POINTS
+    with pytest.raises(KeyboardInterrupt):
+        run_capacity(settings)
+    with file.open("a") as lines:
+        lines.write('["half a li')
+    done = run_capacity(settings)
+    again = run_capacity(config(f"run_dir={tmp_path / 'whole'}"))
+    whole = len(file.read_text().splitlines())
+    assert len(made) == 2 * whole + 1, "each point of both searches once, and the interrupt"
+    for stopped, straight in zip(done.found.capacities, again.found.capacities, strict=True):
+        np.testing.assert_array_equal(stopped.qoe, straight.qoe)
+    with pytest.raises(ConfigError, match="holds a run already"):
+        run_capacity(settings)
+    file.write_text('["a", 0.5]\n["b"]\n')
+    with pytest.raises(ConfigError, match=r"points.jsonl, line 2: no point of a capacity search .*; remove the line"):
+        KeptPoints(file)
 
 
 def test_processes_find_what_one_process_finds() -> None:

@@ -332,7 +332,7 @@ def test_the_page_is_made_again_from_recorded_rows(tmp_path: Path, monkeypatch: 
     )
     first = results(config).page
     text = body(first)
-    assert first == tmp_path / "out" / PAGE and "judged over 3 training seeds" in text
+    assert first == tmp_path / "out" / PAGE and "(3 training seeds)" in text
     assert "| goal | what | to reach | mine |  | andes |  |" in text
     pattern = r"\| \(a\) \| policy − andes, stationary overload: mean QoE \| \+0.100 \| [+-]0\.\d{3} \[.*\| \+0.000 \["
     assert re.search(pattern, text)

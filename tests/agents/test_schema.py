@@ -24,6 +24,7 @@ class Outer:
     more: Mapping[str, Inner] = field(default_factory=dict)
     limit: float | None = None
     on: bool = True
+    who: str | tuple[str, ...] | None = None
 
 
 def test_nested_values_become_dataclasses_tuples_and_floats() -> None:
@@ -31,6 +32,11 @@ def test_nested_values_become_dataclasses_tuples_and_floats() -> None:
     made = from_mapping(Outer, given)
     assert made == Outer(Inner(3, 1.0), bounds=(1.0, 2.0), sizes=(4,), more={"a": Inner(1)}, limit=7.0)
     assert isinstance(made.inner.share, float) and isinstance(made.limit, float)
+
+
+@pytest.mark.parametrize(("given", "made"), [("a", "a"), (["a", "b"], ("a", "b")), (None, None)])
+def test_one_or_several(given: object, made: object) -> None:
+    assert from_mapping(Outer, {"inner": {"size": 1}, "who": given}).who == made
 
 
 @pytest.mark.parametrize(
@@ -58,6 +64,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(given: dict, message: s
         ({"inner": {"size": 1}, "limit": "a"}, "limit = 'a' must be a number"),
         ({"inner": {"size": 1}, "bounds": [1.0]}, "bounds = .* must have 2 entries"),
         ({"inner": {"size": 1}, "sizes": 3}, r"sizes = 3 must be a list, such as \[a,b\]"),
+        ({"inner": {"size": 1}, "who": 3}, "who = 3 must be text"),
+        ({"inner": {"size": 1}, "who": ["a", 3]}, r"who\[1\] = 3 must be text"),
         ({"inner": {"size": 1}, "more": [1]}, "more = .* must be a mapping"),
         ({"inner": "small"}, "inner = 'small' must be a group of settings; choose a file with GROUP@inner=NAME"),
     ],

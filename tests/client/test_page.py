@@ -27,7 +27,7 @@ from tests.browser import showing
 from tests.client.scripted_server import Background, ScriptedServer
 from tests.client.test_open_loop import asking
 from tests.client.virtual_time import run_virtually
-from tests.scripts.test_cli import script
+from tests.conftest import Refusal
 
 
 def recorded(workload: Workload, *token_s: list[float]) -> RunRecord:
@@ -202,9 +202,8 @@ def test_a_port_that_is_taken_is_told() -> None:
             asyncio.run(serve_page(config, pytest.fail))
 
 
-def test_the_script_tells_wrong_settings_in_one_line() -> None:
-    done = script("demo_page", code=2)
-    assert done.stderr == "error: no server for fcfs and andes; give fcfs=URL andes=URL, or source=sim\n"
+def test_the_script_tells_wrong_settings_in_one_line(refusal: Refusal) -> None:
+    assert refusal("demo_page") == "error: no server for fcfs and andes; give fcfs=URL andes=URL, or source=sim\n"
 
 
 def test_times_must_be_recorded() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from andes_engine.vllm.keep_kv import KeepKv
+from tests.conftest import Refusal
 from tests.engine.test_policy import make_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -57,10 +58,8 @@ def test_capacity_is_searched_and_shown(tmp_path: Path) -> None:
     assert re.search(r"andes carries [\d.]+ times the load of fcfs at mean QoE >= 0.9 \(95 % interval", said)
     assert f"results: {tmp_path}/run/results.json" in said
     assert (tmp_path / "run" / "figures" / "capacity.svg").is_file()
-    refused = script(
-        "capacity", *tiny[:-1], "search.low=0.2", "search.high=0.4", f"run_dir={tmp_path}/low", code=2
-    ).stderr
-    assert "give a higher `high`" in refused and refused.count("\n") == 1
+    low = ("search.low=0.2", "search.high=0.4", f"run_dir={tmp_path}/low")
+    assert "give a higher `high`" in script("capacity", *tiny[:-1], *low, code=2).stderr
 
 
 def test_serving_takes_the_keys_of_its_section(tmp_path: Path) -> None:
@@ -117,7 +116,5 @@ def test_an_emulated_device_needs_no_model() -> None:
         ("serve", "policy=nowhere", "no value for model; give model=..."),
     ],
 )
-def test_wrong_input_is_told_in_one_line(name: str, override: str, told: str) -> None:
-    done = script(name, *override.split(), code=2)
-    assert re.fullmatch(r"error: [^\n]+\n", done.stderr), done.stderr
-    assert told in done.stderr and "Traceback" not in done.stderr
+def test_wrong_input_is_told_in_one_line(name: str, override: str, told: str, refusal: Refusal) -> None:
+    assert told in refusal(name, *override.split())

@@ -92,8 +92,8 @@ def test_readme_without_markers_is_refused() -> None:
 @pytest.mark.slow
 @INSTALLED
 def test_live_benefit_script(tmp_path: Path) -> None:
-    policies = ("policy=zoo/robust", "policies=[zoo/patient]")
-    command = [sys.executable, "-m", "scripts.live_benefit", *policies, f"run_dir={tmp_path / 'lb'}", "live.bursts=1"]
+    settings = ("policy=[zoo/robust,zoo/patient]", f"run_dir={tmp_path / 'lb'}", "live.bursts=1")
+    command = [sys.executable, "-m", "scripts.live_benefit", *settings]
     done = subprocess.run(
         [*command, "live.duration_s=2.0"], cwd=ROOT, capture_output=True, text=True, timeout=550, check=False
     )

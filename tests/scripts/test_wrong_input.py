@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
-from agents.cli import EXIT_BAD_INPUT, launch
-from scripts.compare import main
+from tests.conftest import Refusal
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens"
 BURSTGPT = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
@@ -21,22 +18,12 @@ Refused = Callable[..., str]
 
 
 @pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+def refused(tmp_path: Path, refusal: Refusal) -> Refused:
     """The one line that a command line of the comparison is refused with."""
 
     def run(*overrides: str) -> str:
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-        run_dir = tmp_path / "run"
-        monkeypatch.setattr(sys, "argv", ["compare", "engine=cpu_tiny", "workers=1", f"run_dir={run_dir}", *overrides])
-        try:
-            with pytest.raises(SystemExit) as ended:
-                launch(main)
-        finally:
-            GlobalHydra.instance().clear()
-        said = capsys.readouterr().err
-        assert ended.value.code == EXIT_BAD_INPUT
-        assert said.startswith("error: ") and said.count("\n") == 1, said
-        assert not list(run_dir.glob("results*"))
+        said = refusal("compare", "engine=cpu_tiny", "workers=1", f"run_dir={tmp_path / 'run'}", *overrides)
+        assert not list((tmp_path / "run").glob("results*"))
         return said
 
     return run
