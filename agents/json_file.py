@@ -30,7 +30,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> Path:
-    """One line for each entry of the outer mapping or list."""
+    """One line for each entry of the outer mapping or list; numbers to seven digits."""
     if isinstance(content, Mapping):
         named = [f"{json.dumps(key)}: {_compact(entry)}" for key, entry in plain(content).items()]
         return write_text(path, "{\n" + ",\n".join(named) + "\n}\n")
@@ -46,4 +46,12 @@ def whole_lines(path: Path) -> list[str]:
 
 
 def _compact(entry: Any) -> str:
-    return json.dumps(entry, separators=(",", ":"), allow_nan=False)
+    return json.dumps(_rounded(entry), separators=(",", ":"), allow_nan=False)
+
+
+def _rounded(entry: Any) -> Any:
+    if isinstance(entry, dict):
+        return {key: _rounded(value) for key, value in entry.items()}
+    if isinstance(entry, list):
+        return [_rounded(value) for value in entry]
+    return float(f"{entry:.7g}") if isinstance(entry, float) else entry
