@@ -1,4 +1,4 @@
-"""Recorded results as compact JSON, a line for each entry, so that a change shows as one; and files that grow by lines."""
+"""Recorded results as JSON, a line for each entry; and files that grow by lines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.run_dir import plain, write_text
 from agents.schema import ConfigError
+from andes_engine.entry_lines import entry_lines
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -31,10 +32,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> Path:
     """One line for each entry of the outer mapping or list; numbers to seven digits."""
-    if isinstance(content, Mapping):
-        named = [f"{json.dumps(key)}: {_compact(entry)}" for key, entry in plain(content).items()]
-        return write_text(path, "{\n" + ",\n".join(named) + "\n}\n")
-    return write_text(path, "[\n" + ",\n".join(map(_compact, plain(content))) + "\n]\n")
+    return write_text(path, entry_lines(_rounded(plain(content))))
 
 
 def whole_lines(path: Path) -> list[str]:
@@ -43,10 +41,6 @@ def whole_lines(path: Path) -> list[str]:
     if content and not content.endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
     return content.decode("utf-8").split("\n")[:-1]
-
-
-def _compact(entry: Any) -> str:
-    return json.dumps(_rounded(entry), separators=(",", ":"), allow_nan=False)
 
 
 def _rounded(entry: Any) -> Any:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from andes_engine.action import ACTION_VERSION, ActionSpec
+from andes_engine.entry_lines import entry_lines
 from andes_engine.errors import AndesError, BundleError, check_known
 from andes_engine.lengths import length_source
 from andes_engine.observation import FEATURES, OBSERVATION_SIZE, OBSERVATION_VERSION
@@ -136,7 +137,7 @@ class Bundle:
         staging.mkdir(parents=True)
         tensors = {key: np.ascontiguousarray(value, dtype=np.float32) for key, value in self.tensors().items()}
         save_file(tensors, staging / _WEIGHTS)
-        (staging / _JSON).write_text(_entry_per_line(self._manifest()), encoding="utf-8")
+        (staging / _JSON).write_text(entry_lines(self._manifest()), encoding="utf-8")
         staging.rename(folder)
         return folder
 
@@ -159,11 +160,6 @@ class Bundle:
             "provenance": dict(self.provenance),
             "model_card": self.model_card,
         }
-
-
-def _entry_per_line(manifest: Mapping[str, object]) -> str:
-    entries = (f"{json.dumps(key)}:{json.dumps(value, separators=(',', ':'))}" for key, value in manifest.items())
-    return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
 class _Recurrent:
