@@ -140,7 +140,7 @@ class Demo:
         if live:
             grids = [live_grid(live), *grids]
         table = self.run_dir.path / "table.md"
-        table.write_text("\n".join(to_markdown(grid) for grid in _readme_grids(compared, live)), encoding="utf-8")
+        table.write_text(to_markdown(*_readme_grids(compared, live)), encoding="utf-8")
         report = write_demo_report(self.run_dir.path, self.config, trained, compared, live, grids)
         runs = {"simulated": live.simulated, "live": live.live} if live else {}
         self.run_dir.write_results(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from agents.compare_report import file_stem
@@ -51,7 +52,7 @@ def write_page(
     for section in sections:
         parts += [f"## {section.title}", *section.text]
         parts += [_picture(folder, figures, entry) for entry in section.figures]
-        parts += [to_markdown(grid).strip() for grid in section.grids]
+        parts += [to_markdown(*section.grids).strip()] if section.grids else []
     packages = ", ".join(f"{package} {number}" for package, number in versions().items())
     parts.append(f"Made at commit `{commit()}` in {took_s / 60.0:.1f} min with {packages}.")
     path = folder / page
@@ -64,10 +65,11 @@ def few_colors(png: bytes, colors: int = 24, widest_px: int | None = None) -> by
     whole, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
     if widest_px is not None:
         whole.thumbnail((widest_px, whole.height), Image.Resampling.LANCZOS)
-    areas = sorted(whole.getcolors(whole.width * whole.height), reverse=True)[: colors // 3]
+    found, counts = np.unique(np.asarray(whole).reshape(-1, 3), axis=0, return_counts=True)
+    areas = found[np.argsort(-counts)[: colors // 3]]
     lines = whole.quantize(colors - len(areas), method=Image.Quantize.MAXCOVERAGE).getpalette()
     palette = Image.new("P", (1, 1))
-    palette.putpalette([level for _, color in areas for level in color] + lines)
+    palette.putpalette([*areas.ravel().tolist(), *(lines or ())])
     drawn = whole.quantize(palette=palette, dither=Image.Dither.NONE)
     drawn.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

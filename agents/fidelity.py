@@ -101,7 +101,7 @@ def fidelity(config: FidelityConfig) -> FidelityResult:
             ]
     grids = (fidelity_grid(comparisons), ranking_grid(comparisons))
     said = [*agreement_sentences(comparisons), *_about_engines(host_s, config.policy)]
-    text = "\n".join([*map(to_markdown, grids), *(f"- {line}" for line in said), ""])
+    text = "\n".join([to_markdown(*grids), *(f"- {line}" for line in said), ""])
     table = run_dir.path / "table.md"
     table.write_text(text, encoding="utf-8")
     if config.document:

@@ -142,7 +142,7 @@ def gpu_run(config: GpuRunConfig) -> GpuRunResult:
         live_grid(result, "rows"),
         difference_grid(found, f"{where}, paired over bursts"),
     )
-    (run.path / "table.md").write_text("\n".join(map(to_markdown, grids)), encoding="utf-8")
+    (run.path / "table.md").write_text(to_markdown(*grids), encoding="utf-8")
     save_measured(result.calibration, run.path / PRESET, served.engine, str(machine["name"]), "scripts.gpu_run")
     facts = {
         **made_with(),

@@ -60,7 +60,7 @@ def live_benefit(config: LiveBenefitConfig) -> LiveBenefitResult:
     found = burst_differences(result.live, contenders[0].name, config.seed)
     grids = (live_grid(result, "rows"), difference_grid(found, "Live vLLM, paired over bursts"))
     table = run_dir.path / "table.md"
-    table.write_text("\n".join(map(to_markdown, grids)), encoding="utf-8")
+    table.write_text(to_markdown(*grids), encoding="utf-8")
     run_dir.write_results({"calibration": result.calibration, "runs": burst_entries(result.live), "differences": found})
     return LiveBenefitResult(grids, live_sentences(result), table)
 

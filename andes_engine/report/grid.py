@@ -78,10 +78,15 @@ def metric_label(entry: Metric) -> str:
     return f"{entry.label}, {entry.unit}" if entry.unit else entry.label
 
 
-def to_markdown(grid: Grid) -> str:
-    """A GitHub-flavoured Markdown table with its title and notes."""
-    notes = [f"\n{_escape(note)}" for note in grid.notes]
-    return "\n".join([f"**{_escape(grid.title)}**\n", markdown_lines(grid), *notes]) + "\n"
+def to_markdown(*grids: Grid) -> str:
+    """GitHub-flavoured Markdown tables with their titles and notes; what stands under one is not said again under the next."""
+    said: set[str] = set()
+    parts = []
+    for grid in grids:
+        notes = [f"\n{_escape(note)}" for note in grid.notes if note not in said]
+        parts.append("\n".join([f"**{_escape(grid.title)}**\n", markdown_lines(grid), *notes]) + "\n")
+        said.update(grid.notes)
+    return "\n".join(parts)
 
 
 def markdown_lines(grid: Grid) -> str:

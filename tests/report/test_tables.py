@@ -77,6 +77,14 @@ def test_markdown_is_rectangular_and_escapes_bars():
     assert lines[-1] == "| 12 | 3 [2–4] |"
 
 
+def test_a_note_of_several_tables_is_said_once():
+    first, second = (
+        Grid(title, (Column("x"),), ((Cell("1"),),), ("of all", f"of {title}")) for title in ("one", "two")
+    )
+    assert to_markdown(first, second).split("\n\n")[-2:] == ["| x |\n| ---: |\n| 1 |", "of two\n"]
+    assert to_markdown(second).split("\n\n")[-2:] == ["of all", "of two\n"]
+
+
 def test_grid_refuses_a_short_row():
     with pytest.raises(ValueError, match="a row has 1 cells, there are 2 columns"):
         Grid("t", (Column("a"), Column("b")), ((Cell("1"),),))
