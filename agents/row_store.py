@@ -123,7 +123,7 @@ class RowStore:
                 raise ConfigError(
                     f"{self.path} holds runs of other settings: {change}; give another run_dir, or those settings"
                 )
-        whole_lines(self.path / ROWS)
+        whole_lines(self.path / ROWS)  # cuts off half a line
         write_text(path, json.dumps(described, indent=1))
 
     def _read(self, row: Row, run: Run) -> RunRecord | None:

@@ -58,10 +58,10 @@ def _searched(
     """Curves by arm and training seed; where one lies outside the searched loads, each arm by itself."""
     if not arms:
         return {}, []
-    contenders = [member.contender for arm in arms for member in arm.members]
+    who = [member.contender for arm in arms for member in arm.members]
     try:
         found = capacity(
-            config.capacity_engine, workload, contenders, search, (), config.seed, config.processes, True, kept
+            config.capacity_engine, workload, who, search, (), config.seed, config.processes, progress=True, kept=kept
         )
     except BracketError as error:
         if len(arms) == 1:
