@@ -1,4 +1,4 @@
-"""Points of a capacity search, each kept on disk as soon as it is simulated: a search that was stopped makes none twice."""
+"""Points of a capacity search, each kept on disk as soon as it is simulated: one that was stopped makes none twice."""
 
 from __future__ import annotations
 
