@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
+import runpy
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
-from agents.cli import EXIT_BAD_INPUT, launch
+from agents.cli import EXIT_BAD_INPUT
 from andes_engine.engine import EngineConfig
 from andes_engine.workload import Workload
 from tests.builders import make_engine, make_workload
@@ -74,7 +74,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         monkeypatch.setattr(sys, "argv", [script, *map(str, overrides)])
         try:
             with pytest.raises(SystemExit) as ended:
-                launch(importlib.import_module(f"scripts.{script}").main)
+                runpy.run_module(f"scripts.{script}", run_name="__main__")
         finally:
             GlobalHydra.instance().clear()
         said = capsys.readouterr().err
