@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from agents.capacity_search import Point
 from agents.capacity_traffic import CommonTraffic
-from agents.json_file import whole_lines
+from agents.json_file import drop_half_a_line
 from agents.rows import ContenderRow, content_hash
 from agents.run_dir import made_with, plain
 from agents.schema import ConfigError
@@ -41,7 +41,9 @@ class KeptPoints:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-            self._found.update(_point(line, f"{path}, line {row}") for row, line in enumerate(whole_lines(path), 1))
+            drop_half_a_line(path)
+            lines = path.read_text(encoding="utf-8").splitlines()
+            self._found.update(_point(line, f"{path}, line {row}") for row, line in enumerate(lines, 1))
 
     def key(self, engine: EngineConfig, workload: Workload, contender: Contender) -> str:
         """What a point is known by."""

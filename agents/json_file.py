@@ -32,15 +32,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> Path:
     """One line for each entry of the outer mapping or list; numbers to seven digits."""
-    return write_text(path, entry_lines(_rounded(plain(content))))
+    return write_text(path, entry_lines(_rounded(plain(content)), allow_nan=False))
 
 
-def whole_lines(path: Path) -> list[str]:
-    """The lines of a file that only grows; half a last line, which a kill in the middle of writing leaves, is cut off."""
+def drop_half_a_line(path: Path) -> None:
+    """Cut off what a kill in the middle of writing has left at the end of a file that grows by lines."""
     content = path.read_bytes()
     if content and not content.endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
-    return content.decode("utf-8").split("\n")[:-1]
 
 
 def _rounded(entry: Any) -> Any:

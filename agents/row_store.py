@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from agents.json_file import whole_lines
+from agents.json_file import drop_half_a_line
 from agents.record_file import RecordFileError, read_record, record_hash, write_record
 from agents.rows import BUNDLES, RECORDS, ROWS, ContenderRow, Row, RunRow, bundle_hash, content_hash, read_rows
 from agents.run_dir import CONFIG, made_with, plain, write_text
@@ -123,7 +123,7 @@ class RowStore:
                 raise ConfigError(
                     f"{self.path} holds runs of other settings: {change}; give another run_dir, or those settings"
                 )
-        whole_lines(self.path / ROWS)  # cuts off half a line
+        drop_half_a_line(self.path / ROWS)
         write_text(path, json.dumps(described, indent=1))
 
     def _read(self, row: Row, run: Run) -> RunRecord | None:

@@ -88,7 +88,6 @@ def expect(table: Requests, rows: IntArray, memory: PlanMemory) -> None:
         return
     for row in rows:
         prompt, emitted = table.prompt_tokens[row], table.emitted_tokens[row]
-        hint = (
-            np.nan if kind == HAZARD else table.length_hint_tokens[row]
-        )  # a cache line of its own, that nobody would read
+        # a hint has a cache line of its own, which this source would not read
+        hint = np.nan if kind == HAZARD else table.length_hint_tokens[row]
         table.remaining_tokens[row] = expected_remaining(kind, memory.hazard, hint, prompt, emitted)

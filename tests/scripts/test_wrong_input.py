@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,9 @@ BURSTGPT = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
 LENGTHS = "prompt_chars,output_tokens,seconds_per_token"
 DAY = "2024-01-01 00:00:0"
 
-Refused = Callable[..., str]
-
 
 @pytest.fixture
-def refused(tmp_path: Path, refusal: Refusal) -> Refused:
+def refused(tmp_path: Path, refusal: Refusal) -> Refusal:
     """The one line that a command line of the comparison is refused with."""
 
     def run(*overrides: str) -> str:
@@ -63,7 +60,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "fault"), CASES)
-def test_a_malformed_line_is_named(refused: Refused, tmp_path: Path, name: str, fault: str) -> None:
+def test_a_malformed_line_is_named(refused: Refusal, tmp_path: Path, name: str, fault: str) -> None:
     head, line, times = FORMATS[name]
     values = {"prompt": "9", "output": "9", "pace": "0.2", "time": times["time"], **FAULTS[fault]}
     values["time"] = times["early"] if values["time"] == "early" else values["time"]
@@ -85,7 +82,7 @@ def test_a_malformed_line_is_named(refused: Refused, tmp_path: Path, name: str, 
         ("{}\n", "line 1: no timestamp"),
     ],
 )
-def test_files_that_are_no_traces_are_named(refused: Refused, tmp_path: Path, content: str, told: str) -> None:
+def test_files_that_are_no_traces_are_named(refused: Refusal, tmp_path: Path, content: str, told: str) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(content)
     said = refused("workload=trace", f"trace={path}")
@@ -112,11 +109,11 @@ def test_files_that_are_no_traces_are_named(refused: Refused, tmp_path: Path, co
         (["+scheduler@contenders.mine=own"], "give contenders.mine.scheduler="),
     ],
 )
-def test_settings_that_cannot_work_are_named(refused: Refused, overrides: list[str], told: str) -> None:
+def test_settings_that_cannot_work_are_named(refused: Refusal, overrides: list[str], told: str) -> None:
     assert told in refused(*overrides)
 
 
-def test_a_knob_out_of_bounds_in_a_file_is_named_with_the_file(refused: Refused, tmp_path: Path) -> None:
+def test_a_knob_out_of_bounds_in_a_file_is_named_with_the_file(refused: Refusal, tmp_path: Path) -> None:
     (tmp_path / "scheduler").mkdir()
     (tmp_path / "scheduler" / "mine.yaml").write_text("name: mine\nscheduler: andes\nknobs: {horizon_s: 4000}\n")
     said = refused("+scheduler@contenders.mine=mine", "--config-dir", str(tmp_path))
