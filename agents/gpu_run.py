@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from agents.build import contenders_from
 from agents.calibrate import PRESET, calibration_grid, save_measured
@@ -15,6 +15,7 @@ from agents.demo import live_grid, live_sentences
 from agents.demo_report import live_figures
 from agents.live import LiveResult, LiveSettings, live_runs
 from agents.live_benefit import burst_differences, burst_entries
+from agents.random_models import CPU, CUDA, MODELS, Served
 from agents.random_policy import random_bundle
 from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
@@ -25,47 +26,8 @@ from andes_engine.report.figures import save
 from andes_engine.report.grid import Grid, to_markdown
 from andes_engine.vllm import adapter
 from andes_engine.vllm.episode import LiveConfig
-from andes_engine.vllm.local_model import LLAMA3_8B
 
-CUDA, CPU = "cuda", "cpu"
 _GIB = 2.0**30
-
-
-class Served(NamedTuple):
-    """A model with random weights and the engine it is served by.
-
-    Args:
-        engine: Size of the engine.
-        near: Step-time preset of about its speed.
-        lengths: Length family that fits it.
-        devices: Where it can run.
-    """
-
-    engine: LiveConfig
-    near: str
-    lengths: str
-    devices: tuple[str, ...]
-
-
-MODELS = {
-    "tiny": Served(LiveConfig(), "cpu_tiny_llama", "tiny", (CPU, CUDA)),
-    # the engine of conf/engine/rtx4090_llama3_8b.yaml: weights and cache fit a card of 24 GB
-    "llama3_8b": Served(
-        LiveConfig(
-            block_size=16,
-            kv_blocks=2588,
-            max_batched_tokens=2048,
-            max_num_seqs=256,
-            max_model_len=4096,
-            prefix_caching=False,
-            shape=LLAMA3_8B,
-            eager=False,
-        ),
-        "rtx4090_llama3_8b",
-        "sharegpt",
-        (CUDA,),
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +113,7 @@ def gpu_run(config: GpuRunConfig) -> GpuRunResult:
         "calibration": result.calibration,
         "unseen": result.unseen,
         "host_s": result.host_s,
+        "copy_s_per_block": result.copy_s_per_block,
         "live": {"live": burst_entries(result.live), "simulated": burst_entries(result.simulated)},
         "differences": found,
         "figures": _figures(run.path, result),

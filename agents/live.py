@@ -44,11 +44,13 @@ class LiveSettings:
 class LiveResult:
     """Records of the same bursts from both engines, the step-time model that was measured first, and its error if checked.
 
-    `host_s` is vLLM's own time in an iteration of the calibration, median, s.
+    `host_s` is vLLM's own time in an iteration of the calibration, median, s; `copy_s_per_block` the time to copy a KV block to
+    host memory or back, 0 where none is kept.
     """
 
     calibration: FitReport
     host_s: float
+    copy_s_per_block: float
     simulated: tuple[RunRecord, ...]
     live: tuple[RunRecord, ...]
     unseen: UnseenError | None = None
@@ -90,7 +92,7 @@ def live_runs(
             for burst in bursts
             for contender in contenders
         )
-    return LiveResult(calibration, runner.host_s, simulated, live, unseen)
+    return LiveResult(calibration, runner.host_s, runner.copy_s_per_block, simulated, live, unseen)
 
 
 def bursts_for(settings: LiveSettings, engine: EngineConfig) -> list[Workload]:

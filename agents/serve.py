@@ -24,7 +24,7 @@ from andes_engine.vllm.local_model import ModelShape, build_local_model
 
 SCHEDULER_CLASS = "andes_engine.vllm.AndesScheduler"
 STEP_TIME = "a100_llama3_8b"
-MADE_UP_MODEL_TOKENS = 8192
+MADE_UP, MADE_UP_MODEL_TOKENS = "made-up", 8192
 
 
 def serve_command(config: ServeConfig) -> list[str]:
@@ -94,7 +94,7 @@ def _keep_kv_flags(config: ServeConfig, contender: Contender) -> list[str]:
 
 def launcher_command(model: str | None, host: str, port: int) -> list[str]:
     """`vllm serve` of a model, or of a made-up one, at an address."""
-    served = [model] if model is not None else [str(made_up_model()), "--served-model-name", "made-up"]
+    served = [model] if model is not None else [str(made_up_model()), "--served-model-name", MADE_UP]
     return [
         *(sys.executable, "-m", "andes_engine.vllm.launcher", "serve", *served),
         *("--host", host, "--port", str(port)),

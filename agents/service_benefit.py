@@ -1,4 +1,4 @@
-"""What Andes is worth to clients of a real server on an emulated GPU: the same bursts under vLLM's own order and under Andes."""
+"""What Andes is worth to clients of a real server, with or without a GPU: the same bursts under vLLM's own order and Andes."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from agents.build import held_out_bursts
 from agents.config import WorkloadSettings
+from agents.random_models import MODELS, Served
 from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
-from agents.serve import SCHEDULER_CLASS, device_arguments, launcher_command, made_up_model
+from agents.serve import MADE_UP, SCHEDULER_CLASS, device_arguments, launcher_command, made_up_model
 from agents.served import free_port, served
 from andes_engine.client.open_loop import OpenLoop, open_session
 from andes_engine.client.outcome import client_record
 from andes_engine.client.server import find_target, server_preemptions
 from andes_engine.engine import EngineConfig
+from andes_engine.errors import UnknownNameError
 from andes_engine.metrics import summarize
 from andes_engine.records import RunRecord
+from andes_engine.step_time import preset
+from andes_engine.vllm.contenders import simulated_twin
 from andes_engine.vllm.emulation import Emulation
+from andes_engine.vllm.live_engine import SMALL_ENGINE
 from andes_engine.workload import Workload
 
 REFERENCE, CANDIDATE = "fcfs", "andes"
-BLOCK_TOKENS = 16
+BLOCK_TOKENS, LONGEST_TOKENS = 16, 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,9 @@ class ServiceBenefitConfig:
         seed: Of the prompts.
         run_dir: Where everything goes.
         workload: Traffic; its arrivals stop after `duration_s`.
-        emulate: The device, as in `conf/serve.yaml`.
+        emulate: An emulated device, as in `conf/serve.yaml`; null for this machine's own.
+        model: One of `random_models.MODELS`, for this machine's own.
+        step_time: Speed of this machine, preset or file (`scripts.gpu_run` writes one); by default of the model's usual device.
         load: Arrival rate in shares of what FCFS saturates at on this device.
         bursts: Bursts, each from a held-out seed of its own.
         bench_requests: Requests that `vllm bench serve` sends as well; 0 for none.
@@ -54,7 +61,9 @@ class ServiceBenefitConfig:
     seed: int
     run_dir: str
     workload: WorkloadSettings
-    emulate: Any
+    emulate: Any = None
+    model: str | None = None
+    step_time: str | None = None
     load: float = 2.0
     bursts: int = 3
     bench_requests: int = 200
@@ -66,6 +75,13 @@ class ServiceBenefitConfig:
             raise ConfigError(
                 f"need load > 0, bursts >= 1, bench_requests >= 0, got {self.load}, {self.bursts}, {self.bench_requests}"
             )
+        if (self.emulate is None) == (self.model is None):
+            raise ConfigError(
+                f"emulate = {self.emulate!r} and model = {self.model!r}: give one of them, such as emulate=null "
+                f"model=llama3_8b for this machine's GPU"
+            )
+        if self.model is not None and self.model not in MODELS:
+            raise UnknownNameError("model", self.model, MODELS)
         if self.bench_rate is not None and not self.bench_rate > 0.0:
             raise ConfigError(f"bench_rate = {self.bench_rate} must be > 0 requests/s, or .inf")
 
@@ -124,16 +140,16 @@ def service_benefit(config: ServiceBenefitConfig) -> ServiceBenefit:
     Raises:
         AndesError: If the configuration cannot work, or a server does not come up.
     """
-    emulation = Emulation.from_section({"emulate": config.emulate})
-    bursts = _bursts(config, emulation)
+    device = device_of(config)
+    bursts = held_out_bursts(device.engine, config.workload, config.load, config.bursts)
     run_dir = RunDir.create(config.run_dir, plain(config), config.seed)
     records: dict[str, list[RunRecord]] = {}
     bench: dict[str, dict[str, float]] = {}
     for name in (REFERENCE, CANDIDATE):
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        with served(server_command(name, emulation, port), url, run_dir.path / f"{name}.log"):
-            records[name] = [asyncio.run(_replay(config, url, name, emulation.engine, burst)) for burst in bursts]
+        with served(device.server_command(name, port), url, run_dir.path / f"{name}.log", device.environment):
+            records[name] = [asyncio.run(_replay(config, url, name, device.engine.name, burst)) for burst in bursts]
             if config.bench_requests:
                 bench[name] = _bench(
                     config.bench_requests, config.bench_rate or bursts[0].rate, url, run_dir.path, name
@@ -144,21 +160,50 @@ def service_benefit(config: ServiceBenefitConfig) -> ServiceBenefit:
     return found
 
 
-def server_command(name: str, emulation: Emulation, port: int) -> list[str]:
-    """VLLM's own scheduler, or ours with its defaults, on the same emulated device."""
-    ours = ["--scheduler-cls", SCHEDULER_CLASS] if name == CANDIDATE else []
-    return [
-        *launcher_command(None, "127.0.0.1", port),
-        *ours,
-        *device_arguments({"scheduler": name, "step_time": emulation.engine}, emulation),
-        *("--max-model-len", str(min(emulation.capacity_tokens, 8192))),
-    ]
+class Device(NamedTuple):
+    """What serves: an emulated device, or a model on this machine's own; `speed` is its step-time preset, or the file of one."""
+
+    speed: str
+    engine: EngineConfig
+    emulation: Emulation | None = None
+    served: Served | None = None
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of the server."""
+        return {} if self.served is None else SMALL_ENGINE
+
+    def server_command(self, name: str, port: int) -> list[str]:
+        """VLLM's own scheduler, or ours with its defaults."""
+        folder, flags = None, ["--max-model-len", str(self.engine.max_model_len_tokens)]
+        if self.served is not None:
+            folder, flags = self.served.model_folder(), [*self.served.flags(), "--served-model-name", MADE_UP]
+        ours = ["--scheduler-cls", SCHEDULER_CLASS] if name == CANDIDATE else []
+        andes = {"scheduler": name, "step_time": self.speed}
+        return [*launcher_command(folder, "127.0.0.1", port), *flags, *ours, *device_arguments(andes, self.emulation)]
 
 
-def _bursts(config: ServiceBenefitConfig, emulation: Emulation) -> list[Workload]:
-    blocks = emulation.capacity_tokens // BLOCK_TOKENS
-    engine = EngineConfig(emulation.engine, emulation.step_time, blocks, BLOCK_TOKENS, max_num_seqs=1024)
-    return held_out_bursts(engine, config.workload, config.load, config.bursts)
+def device_of(config: ServiceBenefitConfig) -> Device:
+    """The device that is asked for.
+
+    Raises:
+        AndesError: If its speed or its size is none.
+    """
+    if config.model is not None:
+        served = MODELS[config.model]
+        speed = config.step_time or served.near
+        return Device(speed, simulated_twin(served.engine, preset(speed)), served=served)
+    emulation = Emulation.from_section({"emulate": config.emulate})
+    tokens = emulation.capacity_tokens
+    engine = EngineConfig(
+        emulation.engine,
+        emulation.step_time,
+        tokens // BLOCK_TOKENS,
+        BLOCK_TOKENS,
+        max_num_seqs=1024,
+        max_model_len_tokens=min(tokens, LONGEST_TOKENS),
+    )
+    return Device(emulation.engine, engine, emulation)
 
 
 async def _replay(config: ServiceBenefitConfig, url: str, name: str, engine: str, burst: Workload) -> RunRecord:
@@ -182,7 +227,7 @@ def _bench(requests: int, rate: float, url: str, folder: Path, name: str) -> dic
     """`vllm bench serve`, unmodified: it knows nothing of readers, so every request has the server's default expectation."""
     command = [
         *(sys.executable, "-m", "andes_engine.vllm.launcher", "bench", "serve", "--base-url", url),
-        *("--model", "made-up", "--tokenizer", str(made_up_model()), "--dataset-name", "random", "--ignore-eos"),
+        *("--model", MADE_UP, "--tokenizer", str(made_up_model()), "--dataset-name", "random", "--ignore-eos"),
         *("--random-input-len", "100", "--random-output-len", "115", "--random-range-ratio", "0.5"),
         *("--num-prompts", str(requests), "--request-rate", f"{rate:.6g}", "--seed", "0", "--disable-tqdm"),
         *("--save-result", "--result-dir", str(folder), "--result-filename", f"bench_{name}.json"),

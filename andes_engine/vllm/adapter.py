@@ -207,6 +207,23 @@ def kv_transfer_config(host_kv_blocks: int) -> Any:
     return KVTransferConfig(**KeepKv(host_blocks=host_kv_blocks).transfer_config())
 
 
+def copy_stretches(source: Any, target: Any, size: Any) -> None:
+    """Copy stretches of memory between a GPU and pinned host memory, in the GPU's current stream, without waiting.
+
+    One call to the driver for all of them (`vllm/_custom_ops.py`, `swap_blocks_batch`, 0.26.0).
+
+    Args:
+        source: Addresses to read, int64, shape (stretches,).
+        target: Addresses to write, likewise.
+        size: Bytes, likewise.
+    """
+    if len(size):
+        import torch
+        from vllm._custom_ops import swap_blocks_batch
+
+        swap_blocks_batch(*map(torch.from_numpy, (source, target, size)))
+
+
 def finished_by_itself(request: Any) -> bool:
     """Whether a freed request ended normally, at a stop or its length, and was not cut off."""
     return request.status.name in ("FINISHED_STOPPED", "FINISHED_LENGTH_CAPPED")

@@ -20,7 +20,7 @@ from andes_engine.workload import Workload
 def simulated_twin(config: LiveConfig, step_time: StepTime, host_copy_s_per_block: float = 0.0) -> EngineConfig:
     """The simulator's configuration of a vLLM engine; vLLM keeps one KV block for itself."""
     return EngineConfig(
-        name="cpu_vllm",
+        name="vllm",
         step_time=step_time,
         kv_blocks=config.kv_blocks - 1,
         block_size_tokens=config.block_size,

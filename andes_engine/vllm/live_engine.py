@@ -18,14 +18,19 @@ from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.local_model import build_local_model, load_format
 from andes_engine.vllm.step_load import StepLoad, step_load
 
-ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # engine core in this process, so that the scheduler can be reached
+SMALL_ENGINE = {
     "OMP_NUM_THREADS": "1",  # one thread without binding is far steadier than several on shared cores
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
     "HF_HUB_OFFLINE": "1",
+}
+"""How an engine of a made-up model runs, in whatever process."""
+
+ENVIRONMENT = {
+    **SMALL_ENGINE,
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # engine core in this process, so that the scheduler can be reached
+    "VLLM_LOGGING_LEVEL": "ERROR",
 }
 
 

@@ -20,7 +20,7 @@ class ModelShape:
         max_position_tokens: Longest context.
         kv_heads: Key and value heads; as many as `heads` by default.
         intermediate: Width of the feed-forward part; twice `hidden` by default.
-        vocabulary_tokens: Size of the embedding; the tokenizer knows the first `VOCABULARY_TOKENS`, prompts have no others.
+        vocabulary_tokens: Size of the embedding; the prompts of our workloads have the first `VOCABULARY_TOKENS` only.
         dtype: Of the weights.
     """
 
@@ -81,12 +81,12 @@ def build_local_model(directory: Path, shape: ModelShape | None = None) -> Path:
         The folder to give to vLLM as the model.
     """
     shape = shape or ModelShape()
-    name = "llama-v2-{hidden}x{layers}-h{heads}-p{max_position_tokens}-k{kv_heads}-i{intermediate}-v{vocabulary_tokens}-{dtype}"
+    name = "llama-v3-{hidden}x{layers}-h{heads}-p{max_position_tokens}-k{kv_heads}-i{intermediate}-v{vocabulary_tokens}-{dtype}"
     folder = directory / name.format(**asdict(shape))
     marker = folder / "config.json"
     if not marker.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _write_tokenizer(folder)
+        _write_tokenizer(folder, shape.vocabulary_tokens)
         marker.write_text(
             json.dumps(llama_config(shape), indent=2)
         )  # last: its presence says that the folder is complete
@@ -130,12 +130,12 @@ def write_weights(folder: Path, seed: int = 0) -> None:
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def _write_tokenizer(folder: Path) -> None:
-    """Words `w4 .. w4095` split at spaces: token ids survive decoding and encoding exactly."""
+def _write_tokenizer(folder: Path, tokens: int) -> None:
+    """Words `w4 ..` up to so many, split at spaces: token ids survive decoding and encoding exactly."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = {token: index for index, token in enumerate(RESERVED_TOKENS)}
-    words |= {f"w{index}": index for index in range(len(RESERVED_TOKENS), VOCABULARY_TOKENS)}
+    words |= {f"w{index}": index for index in range(len(RESERVED_TOKENS), tokens)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=RESERVED_TOKENS[0]))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.save(str(folder / "tokenizer.json"))

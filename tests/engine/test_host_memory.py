@@ -102,14 +102,20 @@ LAYOUTS = {
     "blocks first": lambda: torch.rand(BLOCKS, 2, 4, 6),
     "tokens before heads": lambda: torch.rand(BLOCKS, 4, 2, 6).transpose(1, 2),
     "keys and values first": lambda: torch.rand(2, BLOCKS, 4, 6),
+    "keys and values apart, in each block": lambda: torch.rand(BLOCKS, 4, 2, 6).transpose(1, 2)[:, :, :3],
     "layers inside blocks": lambda: torch.rand(BLOCKS, 3, 2, 4, 6)[:, 1],
+    "one head": lambda: torch.rand(2, BLOCKS, 4, 1, 6).transpose(2, 3),
 }
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_blocks_go_out_and_come_back_elsewhere(layout: str) -> None:
-    cache, other = LAYOUTS[layout](), torch.rand(BLOCKS, 5)
-    by_block = cache.movedim(1, 0) if layout == "keys and values first" else cache
+def test_blocks_go_out_and_come_back_elsewhere(layout: str, device: str) -> None:
+    made = LAYOUTS[layout]()
+    cache = torch.empty_strided(made.shape, made.stride(), device=device).copy_(made)  # as it lies in memory
+    other = torch.rand(BLOCKS, 5, device=device)
+    by_block = cache if cache.shape[0] == BLOCKS else cache.movedim(1, 0)
     before, other_before = by_block.clone(), other.clone()
     copier = BlockCopier({"layer": cache, "shares it": cache, "other": other}, BLOCKS, host_blocks=3)
     assert copier.bytes_per_block == 4 * (before[0].numel() + 5)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from agents.cli import compose
-from agents.gpu_run import MODELS, GpuRunConfig, device_facts, gpu_run
+from agents.gpu_run import GpuRunConfig, device_facts, gpu_run
+from agents.random_models import MODELS
 from agents.schema import ConfigError, from_mapping
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.vllm.local_model import LLAMA3_8B, ModelShape, build_local_model

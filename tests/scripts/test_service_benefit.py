@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from agents.config import WorkloadSettings
+from agents.random_models import MODELS
 from agents.schema import ConfigError
-from agents.service_benefit import ServiceBenefit, ServiceBenefitConfig
+from agents.service_benefit import ServiceBenefit, ServiceBenefitConfig, device_of
+from andes_engine.errors import UnknownNameError
 from andes_engine.sim.simulator import simulate
 from scripts import update_readme
 from tests.builders import make_engine, make_workload
@@ -36,6 +38,40 @@ def test_margins_are_burst_by_burst() -> None:
 def test_what_cannot_work_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="need load > 0, bursts >= 1"):
         ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), "h100_llama3_8b", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("device", "error", "told"),
+    [
+        ({"emulate": None}, ConfigError, "give one of them, such as emulate=null model=llama3_8b"),
+        ({"emulate": "h100_llama3_8b", "model": "tiny"}, ConfigError, "give one of them"),
+        ({"model": "llama3_80b"}, UnknownNameError, "Did you mean 'llama3_8b'"),
+    ],
+)
+def test_a_device_is_emulated_or_ones_own(device: dict[str, str], error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), **device)  # type: ignore[arg-type]
+
+
+@INSTALLED
+@pytest.mark.parametrize("name", ["fcfs", "andes"])
+def test_vllm_serves_the_8b_model_as_it_is_described(name: str) -> None:
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    device = device_of(ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), model="llama3_8b"))
+    command = device.server_command(name, 8000)
+    folder, *flags = command[command.index("serve") + 1 :]
+    parser = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser())
+    for of_the_server in ("--host", "--port"):
+        parser.add_argument(of_the_server)
+    found = AsyncEngineArgs.from_cli_args(parser.parse_args(["--model", folder, *flags]))
+    engine = MODELS["llama3_8b"].engine
+    assert (found.block_size, found.num_gpu_blocks_override) == (engine.block_size, engine.kv_blocks)
+    assert (found.max_num_seqs, found.max_model_len) == (engine.max_num_seqs, engine.max_model_len)
+    assert found.load_format == "dummy" and not found.enable_prefix_caching and not found.enforce_eager
+    assert (found.scheduler_cls is not None) == (name == "andes")
+    assert device.engine.kv_blocks == engine.kv_blocks - 1
 
 
 def test_the_readme_says_what_the_committed_run_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
