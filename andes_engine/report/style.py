@@ -59,6 +59,8 @@ RC: dict[Any, Any] = {
     "grid.linewidth": 0.8,
     "xtick.color": "#3c4043",
     "ytick.color": "#3c4043",
+    "xtick.bottom": False,  # the grid says where
+    "ytick.left": False,
     "lines.linewidth": 2.0,
     "lines.markersize": 5.5,
     "legend.frameon": False,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from markupsafe import escape
 from matplotlib.figure import Figure
 
 from andes_engine.report.style import house_style
+
+Point = tuple[Decimal, Decimal]
 
 METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
@@ -31,6 +34,7 @@ def compact(svg: str) -> str:
     svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)  # what a text that is not turned has
     svg = re.sub(r'\bd="([^"]*)"', lambda path: f'd="{short_path(path.group(1))}"', svg)
     svg = re.sub(r'<path d="M[^A-Za-z"]*"[^>]*/>', "", svg)  # a point draws nothing
+    svg = re.sub(r' clip-path="([^"]*)"([^>]*?) style="', r'\2 style="clip-path: \1; ', svg)
     return terse_styles(with_classes(one_font(short_names(without_names(re.sub(r"\n\s*", "\n", svg))))))
 
 
@@ -96,19 +100,44 @@ def _styled(found: re.Match[str], names: Mapping[str, str]) -> str:
 
 
 def short_path(path: str) -> str:
-    """The same path, with lines along an axis as `H x` or `V y` and without lines of no length: half of a staircase."""
+    """The same path, each line in the shortest form that SVG has for it, and none of no length.
+
+    Numbers are added as decimals, so what is relative does not drift.
+    """
     parts: list[str] = []
-    before: list[str] = []
+    here = start = (Decimal(0), Decimal(0))
+    before = ""
     for command, rest in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
-        numbers = rest.split()
-        here = numbers[-2:] or before
-        same = [one == other for one, other in zip(before, here, strict=False)]
-        if command != "L" or not any(same):
-            parts.append(command + " ".join(numbers))
-        elif not all(same):
-            parts.append(f"V{here[1]}" if same[0] else f"H{here[0]}")
-        before = here
+        numbers = [Decimal(number) for number in rest.split()]
+        there = start if command in "Zz" else (numbers[-2], numbers[-1])
+        if command != "L":
+            before = command
+            parts.append(command + _joined(numbers))
+        elif there != here:
+            before, line = _line(here, there, before)
+            parts.append(line)
+        start = there if command == "M" else start
+        here = there
     return "".join(parts)
+
+
+def _line(here: Point, there: Point, before: str) -> tuple[str, str]:
+    """Letter and text of the shortest way to say it; the letter before need not be said again."""
+    across, down = there[0] - here[0], there[1] - here[1]
+    if not across:
+        ways = [("V", [there[1]]), ("v", [down])]
+    elif not down:
+        ways = [("H", [there[0]]), ("h", [across])]
+    else:
+        ways = [("L", [*there]), ("l", [across, down])]
+    said = [(letter, (" " if letter == before else letter) + _joined(numbers)) for letter, numbers in ways]
+    letter, text = min(said, key=lambda way: len(way[1]))
+    return letter, text.replace(" -", "-")
+
+
+def _joined(numbers: Sequence[Decimal]) -> str:
+    short = (re.sub(r"^(-?)0\.", r"\1.", f"{number:f}") for number in numbers)
+    return " ".join(short).replace(" -", "-")
 
 
 def inline_svg(figure: Figure, title: str, prefix: str) -> str:

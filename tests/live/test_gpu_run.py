@@ -107,3 +107,14 @@ def test_the_whole_procedure_on_a_cpu(tmp_path: Path, monkeypatch: pytest.Monkey
     assert all((run / name).stat().st_size > 1000 for name in found["figures"]) and len(found["figures"]) == 2
     assert "Every live request got exactly its number of tokens" in result.sentences[-1]
     assert "random against FCFS, burst by burst" in update_readme.results_text([run])
+    said = update_readme.gpu_text(found)
+    assert said == update_readme.gpu_text(update_readme.gpu_kept(found)) and "| random | live vLLM |" in said
+
+
+def test_the_readme_says_what_the_committed_run_found() -> None:
+    root = Path(update_readme.__file__).parents[1]
+    found = json.loads((root / "docs" / "gpu_run.json").read_text(encoding="utf-8"))
+    assert update_readme.gpu_text(found) in (root / "README.md").read_text(encoding="utf-8")
+    assert (
+        found["device"]["device"] == "cuda" and found["live"]["live"][0].keys() == found["live"]["simulated"][0].keys()
+    )
