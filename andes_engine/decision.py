@@ -30,6 +30,7 @@ from andes_engine.decision_buffers import (
     missing_tokens,
 )
 from andes_engine.engine import EngineView
+from andes_engine.gathering import hold_back
 from andes_engine.native import native
 from andes_engine.pausing import pause_those_ahead
 from andes_engine.plan_memory import GATE_SHUT, ITERATION, NEXT_PLAN_S, PlanMemory, empty_memory
@@ -114,6 +115,8 @@ def decide(
         admit_newcomers(table, survey, view, knobs, step_time, plan)
     else:
         plan_by_score(table, survey, view, scheduler, knobs, step_time, memory, plan)
+    if knobs[kn.PREFILL_GATHER_S] > 0.0:
+        hold_back(table, survey, view, knobs, step_time, rhythm, plan)
     _order_running(survey, plan)
 
 

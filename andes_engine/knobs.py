@@ -133,6 +133,16 @@ KNOBS: tuple[Knob, ...] = (
         "how the horizon grows with what there is to read: times (mean time that readers need for the output still expected over "
         f"{USUAL_READING_S:g} s) ** growth; at 0 and without a length source `horizon_s` is all (as in the paper)",
     ),
+    Knob(
+        "prefill_gather_s",
+        "s",
+        0.0,
+        1.0,
+        0.0,
+        False,
+        "time between iterations with newcomers, as long as their prefill does not fill one: prefill, however little, slows down "
+        "those who decode; 0 lets them in at once (as in the paper)",
+    ),
     *INDEX_KNOBS,
 )
 
@@ -160,6 +170,7 @@ INDEX = KNOB_COUNT - len(INDEX_KNOBS)
     PLANNING_PERIOD_S,
     PREFILL_BACKLOG_S,
     HORIZON_GROWTH,
+    PREFILL_GATHER_S,
 ) = range(INDEX)
 
 

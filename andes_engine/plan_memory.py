@@ -15,16 +15,17 @@ from andes_engine.request import Requests
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-NEXT_PLAN_S, GATE_SHUT, NEXT_ABORT_S, ITERATION, NOBODY_PAUSED = range(5)
+NEXT_PLAN_S, GATE_SHUT, NEXT_ABORT_S, ITERATION, NOBODY_PAUSED, LET_IN_S = range(6)
 """Fields of `rhythm`: when to plan next, whether the gate is shut, when the next reader may leave (simulator only), how many
-iterations were decided on (`authors_code` only), and whether the last plan left nobody paused (0: perhaps not)."""
+iterations were decided on (`authors_code` only), whether the last plan left nobody paused (0: perhaps not), and when a plan
+last let somebody in."""
 
 
 class PlanMemory(NamedTuple):
     """Kept for as long as an engine runs; every array may have the engine as a leading axis.
 
     Attributes:
-        rhythm: See the constants above. Shape (5,).
+        rhythm: See the constants above. Shape (6,).
         ranking: How many and which waiting rows the last plan ranked, best first; most of that order still holds at the next,
             which makes sorting cheap and changes nothing else. Shape (1 + rows,).
         places: Scratch of the ranking, at least one per row. Shape (rows,).
@@ -46,7 +47,7 @@ def empty_memory(rows: int, users: int = 1, engines: tuple[int, ...] = ()) -> Pl
     hazard = np.zeros((*engines, _unlearned().size))
     hazard[...] = _unlearned()
     return PlanMemory(
-        np.zeros((*engines, 5)),
+        np.zeros((*engines, 6)),
         np.zeros((*engines, 1 + rows), dtype=np.int64),
         np.zeros((*engines, rows), dtype=np.int64),
         np.zeros((*engines, users)),

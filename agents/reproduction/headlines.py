@@ -42,7 +42,7 @@ def saving_section(
     search: Search,
     workers: int,
 ) -> Section:
-    """Capacity at a mean QoE on every engine with every workload, and the GPUs it saves; the curves of the first engine drawn."""
+    """Capacity at a mean QoE on every engine with every workload, and the GPUs it saves; the first curves are drawn."""
     grids, figures, text, savings = [], [], [], {}
     for engine in engines:
         for workload in workloads:
@@ -56,7 +56,7 @@ def saving_section(
                 continue
             grids.append(found.grid(f"Capacity at mean QoE {search.target:g}: {name}"))
             savings[name] = found
-            if engine is engines[0]:
+            if not figures:
                 drawn = capacity_figure(found.capacities, search.target)
                 figures.append(
                     ReportFigure(drawn, f"Capacity, {name}", f"The crossing of QoE {search.target:g} is the capacity.")

@@ -13,7 +13,7 @@ from andes_engine import decision_buffers as db
 from andes_engine.decision import decide
 from andes_engine.engine import EngineConfig
 from andes_engine.knobs import Knobs
-from andes_engine.plan_memory import empty_memory
+from andes_engine.plan_memory import PlanMemory, empty_memory
 from andes_engine.request import Requests, deliver, empty_requests
 from andes_engine.schedulers import ANDES, FCFS, SCHEDULERS
 from tests.builders import make_engine
@@ -59,12 +59,13 @@ def decided(
     free: int,
     engine: EngineConfig,
     scheduler: int = ANDES,
+    memory: PlanMemory | None = None,
     **knobs: float,
 ) -> Outcome:
     plan = db.empty_decision(engine.max_num_seqs, len(table))
     view = engine.view(NOW_S, free)
-    model = engine.step_time.vector
-    decide(table, running, waiting, view, scheduler, Knobs(knobs).vector, model, empty_memory(len(table)), plan)
+    model, memory = engine.step_time.vector, memory or empty_memory(len(table))
+    decide(table, running, waiting, view, scheduler, Knobs(knobs).vector, model, memory, plan)
     head = plan.head
     return Outcome(
         plan.admit[: head[db.N_ADMIT]].tolist(),

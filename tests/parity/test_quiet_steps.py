@@ -22,6 +22,7 @@ CASES = {
     "prefill budget": Contender("andes", "andes", {"planning_period_s": 0.1, "prefill_tokens_per_step": 96.0}),
     "prefill budget, always": Contender("andes", "andes", {"prefill_tokens_per_step": 96.0}),
     "prefill owed": Contender("andes", "andes", {"prefill_backlog_s": 0.1}),
+    "prefill gathered": Contender("andes", "andes", {"prefill_gather_s": 0.2}),
     "paused": Contender("andes", "andes", {"planning_period_s": 0.3, "pause_threshold_tokens": 2.0}),
     "served least": Contender("mlfq", "mlfq", {"planning_period_s": 0.05}),
     "fair": Contender("vtc", "vtc", {}),
