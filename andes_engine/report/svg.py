@@ -132,11 +132,11 @@ def _line(here: Point, there: Point, before: str) -> tuple[str, str]:
         ways = [("L", [*there]), ("l", [across, down])]
     said = [(letter, (" " if letter == before else letter) + _joined(numbers)) for letter, numbers in ways]
     letter, text = min(said, key=lambda way: len(way[1]))
-    return letter, text.replace(" -", "-")
+    return letter, text.replace(" -", "-", 1)
 
 
 def _joined(numbers: Sequence[Decimal]) -> str:
-    short = (re.sub(r"^(-?)0\.", r"\1.", f"{number:f}") for number in numbers)
+    short = (re.sub(r"^(-?)0\.", r"\1.", f"{number.normalize():f}") for number in numbers)
     return " ".join(short).replace(" -", "-")
 
 

@@ -70,7 +70,15 @@ def test_every_choice_of_a_group_makes_an_environment(group: str, choice: str) -
     assert made.action.knobs == Knobs(config.scheduler.knobs)
 
 
-SETTINGS = ("fcfs_reserve", "tuned_andes", "best_static", "static_index", "growing_index", "gathering_index", "clairvoyant")
+SETTINGS = (
+    "fcfs_reserve",
+    "tuned_andes",
+    "best_static",
+    "static_index",
+    "growing_index",
+    "gathering_index",
+    "clairvoyant",
+)
 
 
 def test_every_scheduler_has_a_file_and_one_line_that_says_what_it_is() -> None:

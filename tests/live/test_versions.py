@@ -233,6 +233,15 @@ def test_an_executor_computes_in_the_calls_that_are_timed() -> None:
 
 @INSTALLED
 @pytest.mark.live
+def test_a_gpu_copies_a_list_of_stretches() -> None:
+    from vllm import _custom_ops
+
+    taken = [*inspect.signature(_custom_ops.swap_blocks_batch).parameters]
+    assert taken[:3] == ["src_ptrs", "dst_ptrs", "sizes"], f"adapter.copy_stretches gives three, vLLM takes {taken}"
+
+
+@INSTALLED
+@pytest.mark.live
 def test_the_gate_is_all_that_vllm_asks_of_a_queue() -> None:
     from vllm.v1.core.sched.request_queue import RequestQueue
 

@@ -179,6 +179,8 @@ def test_styles_are_written_once_and_stay_apart_in_a_page() -> None:
 
 def test_a_staircase_is_half_as_long_and_the_same() -> None:
     assert (
-        short_path("M 0 0 \nL 0 3.5 \nL 2 3.5 \nL 2 3.5 \nL 3 4 \nL 4.1 3.7 \nQ 1 2 3 5 \nL 3 6 \nz\nL 1 1\n")
-        == "M0 0V3.5H2L3 4l1.1-.3Q1 2 3 5V6zL1 1"
+        short_path(
+            "M 0 0 \nL 0 3.5 \nL 2 3.5 \nL 2 3.5 \nL 3 4 \nL 4.1 3.7 \nL 3.1 4.7 \nQ 1 2 3 5 \nL 3 6 \nz\nL 1 1\n"
+        )
+        == "M0 0V3.5H2L3 4l1.1-.3-1 1Q1 2 3 5V6zL1 1"
     )
