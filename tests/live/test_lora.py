@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from andes_engine.vllm import adapter
 from andes_engine.vllm.live_engine import LiveEngine
+from andes_engine.vllm.local_model import build_local_model
 from andes_engine.vllm.planning_counters import PlanningCounters
 from tests.live.conftest import LIVE_CONFIG
 from tests.live.stubs import NEEDS_VLLM
@@ -61,7 +62,7 @@ def generated(
 
 
 def test_adapters_take_turns_and_tokens_stay_the_same(live_engine: LiveEngine, model_dir: Path, tmp_path: Path) -> None:
-    model = next(path for path in model_dir.iterdir() if path.is_dir())
+    model = build_local_model(model_dir, LIVE_CONFIG.model_shape)  # `live_engine` has given it weights
     adapters = [write_adapter(tmp_path / f"adapter{seed}", seed) for seed in (1, 2)]
     stock, _ = generated(model, adapters)
     often = {"scheduler": "andes", "knobs": {"preemption_cap": 4.0, "preemption_budget": 4.0}}
