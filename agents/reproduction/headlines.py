@@ -43,7 +43,8 @@ def saving_section(
     workers: int,
 ) -> Section:
     """Capacity at a mean QoE on every engine with every workload, and the GPUs it saves; the first curves are drawn."""
-    grids, figures, text, savings = [], [], [], {}
+    figures: list[ReportFigure] = []
+    grids, text, savings = [], [], {}
     for engine in engines:
         for workload in workloads:
             name = f"{engine.name}, {workload.name}"
