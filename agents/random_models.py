@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 from andes_engine.vllm.episode import LiveConfig
-from andes_engine.vllm.local_model import LLAMA3_8B, build_local_model, load_format
+from andes_engine.vllm.local_model import LLAMA3_8B, build_local_model, load_format, models_folder
 
 CUDA, CPU = "cuda", "cpu"
 
@@ -27,21 +25,14 @@ class Served(NamedTuple):
     lengths: str
     devices: tuple[str, ...]
 
-    def model_folder(self) -> str:
-        """The model, written if it is not there yet."""
-        return str(build_local_model(Path(tempfile.gettempdir()) / "andes-rl-models", self.engine.model_shape))
-
-    def flags(self) -> list[str]:
-        """What makes `vllm serve` this engine."""
-        engine = self.engine
-        return [
-            *("--load-format", load_format(Path(self.model_folder())), "--dtype", engine.model_shape.dtype),
-            *("--block-size", str(engine.block_size), "--num-gpu-blocks-override", str(engine.kv_blocks)),
-            *("--max-num-batched-tokens", str(engine.max_batched_tokens), "--max-num-seqs", str(engine.max_num_seqs)),
-            *("--max-model-len", str(engine.max_model_len), "--seed", str(engine.seed)),
-            "--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching",
-            *(["--enforce-eager"] if engine.eager else []),
-        ]
+    def serve_arguments(self) -> list[str]:
+        """The model's folder, written if it is not there yet, and what makes `vllm serve` this engine."""
+        folder = build_local_model(models_folder(), self.engine.model_shape)
+        arguments = [str(folder), "--load-format", load_format(folder)]
+        for name, value in self.engine.engine_arguments().items():
+            flag = name.replace("_", "-")
+            arguments += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        return arguments
 
 
 MODELS = {

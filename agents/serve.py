@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from andes_engine.service.config import ServiceConfig
 from andes_engine.step_time import preset
 from andes_engine.vllm.emulation import EXECUTOR, Emulation
 from andes_engine.vllm.keep_kv import KeepKv
-from andes_engine.vllm.local_model import ModelShape, build_local_model
+from andes_engine.vllm.local_model import ModelShape, build_local_model, models_folder
 
 SCHEDULER_CLASS = "andes_engine.vllm.AndesScheduler"
 STEP_TIME = "a100_llama3_8b"
@@ -104,7 +103,7 @@ def launcher_command(model: str | None, host: str, port: int) -> list[str]:
 def made_up_model() -> Path:
     """A configuration and a tokenizer without weights, enough for an emulated device; written once."""
     shape = ModelShape(hidden=64, layers=1, heads=1, max_position_tokens=MADE_UP_MODEL_TOKENS)
-    return build_local_model(Path(tempfile.gettempdir()) / "andes-rl-models", shape)
+    return build_local_model(models_folder(), shape)
 
 
 def device_arguments(andes: Mapping[str, object], emulation: Emulation | None) -> list[str]:

@@ -175,9 +175,11 @@ class Device(NamedTuple):
 
     def server_command(self, name: str, port: int) -> list[str]:
         """VLLM's own scheduler, or ours with its defaults."""
-        folder, flags = None, ["--max-model-len", str(self.engine.max_model_len_tokens)]
+        folder: str | None = None
+        flags = ["--max-model-len", str(self.engine.max_model_len_tokens)]
         if self.served is not None:
-            folder, flags = self.served.model_folder(), [*self.served.flags(), "--served-model-name", MADE_UP]
+            folder, *rest = self.served.serve_arguments()
+            flags = [*rest, "--served-model-name", MADE_UP]
         ours = ["--scheduler-cls", SCHEDULER_CLASS] if name == CANDIDATE else []
         andes = {"scheduler": name, "step_time": self.speed}
         return [*launcher_command(folder, "127.0.0.1", port), *flags, *ours, *device_arguments(andes, self.emulation)]

@@ -99,8 +99,11 @@ def vllm_of(packages: Mapping[str, str]) -> str:
 
 
 def service_text(results: dict[str, Any]) -> str:
-    """What clients of the emulated GPU got under each scheduler: our load generator's view, and `vllm bench serve`'s."""
+    """What clients got under each scheduler: our load generator's view, and `vllm bench serve`'s."""
     bursts, bench, device = results["bursts"], results["vllm_bench_serve"], results["config"]["emulate"]
+    served = (
+        f"{device['engine']} with {device['kv_tokens']:,} tokens of KV cache" if device else results["config"]["model"]
+    )
     rows = [
         (
             Cell(name),
@@ -114,8 +117,8 @@ def service_text(results: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"`python -m scripts.service_benefit` at commit `{results['commit']}`: {len(results['qoe_mean_gain'])} bursts of "
-            f"{requests} requests at {results['config']['load']:g} times what FCFS saturates at, {device['engine']} with "
-            f"{device['kv_tokens']:,} tokens of KV cache. Andes against FCFS, burst by burst: mean QoE "
+            f"{requests} requests at {results['config']['load']:g} times what FCFS saturates at, {served}. "
+            f"Andes against FCFS, burst by burst: mean QoE "
             f"{', '.join(f'{gain:+.3f}' for gain in results['qoe_mean_gain'])}; throughput lost "
             f"{', '.join(f'{lost:.1%}' for lost in results['throughput_lost'])}.\n",
             markdown_lines(Grid("", columns, tuple(rows))),

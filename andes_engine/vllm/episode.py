@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,20 @@ class LiveConfig:
     def usable_kv_tokens(self) -> int:
         """Tokens of KV cache; vLLM keeps one block for itself (`BlockPool.null_block`)."""
         return (self.kv_blocks - 1) * self.block_size
+
+    def engine_arguments(self) -> dict[str, Any]:
+        """The same as vLLM names it, for `EngineArgs` and, with dashes, for its command line."""
+        return {
+            "dtype": self.model_shape.dtype,
+            "seed": self.seed,
+            "block_size": self.block_size,
+            "num_gpu_blocks_override": self.kv_blocks,
+            "max_model_len": self.max_model_len,
+            "max_num_seqs": self.max_num_seqs,
+            "max_num_batched_tokens": self.max_batched_tokens,
+            "enable_prefix_caching": self.prefix_caching,
+            "enforce_eager": self.eager,
+        }
 
     def keeping_kv(self, share: float) -> LiveConfig:
         """This engine with host memory for `share` times its KV cache at least, as `EngineConfig.keeping_kv`."""

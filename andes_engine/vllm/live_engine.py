@@ -5,7 +5,6 @@ Boots in 2 to 7 s, so planners are swapped on a running engine between episodes.
 """
 
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from andes_engine.vllm.contract import HostRoom
 from andes_engine.vllm.emulation import EXECUTOR, Emulation
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample, check_keeps
 from andes_engine.vllm.episode_engine import EpisodeEngine
-from andes_engine.vllm.local_model import build_local_model, load_format
+from andes_engine.vllm.local_model import build_local_model, load_format, models_folder
 from andes_engine.vllm.step_load import StepLoad, step_load
 
 SMALL_ENGINE = {
@@ -71,7 +70,7 @@ class LiveEngine(EpisodeEngine):
         self._scheduled: Any = None
         self._computed_s = 0.0
         adapter.make_llvmlite_scannable()
-        folder = model_dir or Path(tempfile.gettempdir()) / "andes-rl-models"
+        folder = model_dir or models_folder()
         self._engine = _boot(config, scheduler, folder, None if emulate is None else _emulation(config, emulate))
         adapter.observe_steps(self._engine, self._on_scheduled, self._on_computed)
         if scheduler == "andes":
@@ -187,15 +186,7 @@ def _boot(config: LiveConfig, scheduler: SchedulerKind, model_dir: Path, emulati
             model=str(model),
             skip_tokenizer_init=True,
             load_format=load_format(model),
-            dtype=config.model_shape.dtype,
-            seed=config.seed,
-            block_size=config.block_size,
-            num_gpu_blocks_override=config.kv_blocks,
-            max_model_len=config.max_model_len,
-            max_num_seqs=config.max_num_seqs,
-            max_num_batched_tokens=config.max_batched_tokens,
-            enable_prefix_caching=config.prefix_caching,
-            enforce_eager=config.eager,
+            **config.engine_arguments(),
             async_scheduling=False,  # an iteration's time is then its own, which a calibration needs
             disable_log_stats=True,
             kv_transfer_config=adapter.kv_transfer_config(config.host_kv_blocks),

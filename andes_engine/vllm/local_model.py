@@ -1,6 +1,7 @@
 """A small random-weight Llama made on the spot: no hub, no download, only a configuration and a tokenizer."""
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -68,6 +69,11 @@ def llama_config(shape: ModelShape) -> dict[str, object]:
         "tie_word_embeddings": False,
         "torch_dtype": shape.dtype,
     }
+
+
+def models_folder() -> Path:
+    """Where this machine keeps them, unless told otherwise."""
+    return Path(tempfile.gettempdir()) / "andes-rl-models"
 
 
 def build_local_model(directory: Path, shape: ModelShape | None = None) -> Path:

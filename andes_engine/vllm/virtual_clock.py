@@ -4,17 +4,15 @@ Built by hand from vLLM's parts as its own tests do (`tests/v1/core/utils.py`), 
 requests, planner and step-time model give the same decisions and times.
 """
 
-import tempfile
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from andes_engine.vllm import adapter
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig, SchedulerKind, StepSample, check_keeps
 from andes_engine.vllm.episode_engine import EpisodeEngine
 from andes_engine.vllm.fake_worker import FakeWorker
-from andes_engine.vllm.local_model import ModelShape, build_local_model
+from andes_engine.vllm.local_model import ModelShape, build_local_model, models_folder
 from andes_engine.vllm.step_load import step_load
 
 StepTimeModel = Callable[[int, int, int, int, int], float]
@@ -174,7 +172,7 @@ def _vllm_config(config: LiveConfig, pipelined: bool) -> Any:
 
     # The tier only needs the lengths of the configuration, never the weights, so the smallest shape will do.
     folder = build_local_model(
-        Path(tempfile.gettempdir()) / "andes-rl-models",
+        models_folder(),
         ModelShape(hidden=64, layers=1, heads=1, max_position_tokens=max(config.max_model_len, 4096)),
     )
     vllm_config = EngineArgs(
