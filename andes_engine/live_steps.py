@@ -12,7 +12,7 @@ from andes_engine.engine import EngineView
 from andes_engine.knobs import KNOB_COUNT
 from andes_engine.lengths import hazard_state, observe_censored, observe_finish
 from andes_engine.lengths.hazard import refresh_state
-from andes_engine.native import NativeFunction, native
+from andes_engine.native import native
 from andes_engine.observation import OBSERVATION_SIZE, observe
 from andes_engine.plan_memory import empty_memory
 from andes_engine.request import Requests, deliver, empty_requests
@@ -96,7 +96,7 @@ def sure_of_room(
     verdict[0] = 0 if contended(crowd, view, knobs, step_time) else 1
 
 
-lift_user = NativeFunction(lift, lambda: (np.zeros(1), 0, empty_requests(1), _NOBODY))
+lift_user = native(lambda: (np.zeros(1), 0, empty_requests(1), _NOBODY), f"{__name__}:lift_user")(lift)
 """`schedulers.vtc.lift` for a live engine."""
 
 
@@ -105,7 +105,7 @@ def _observed() -> tuple[object, ...]:
     return empty_requests(1), _NOBODY, _NOBODY, _NO_VIEW, np.zeros(STEP_TIME_SIZE), empty_memory(1), recent, 0.0, out
 
 
-observe_live = NativeFunction(observe, _observed)
+observe_live = native(_observed, f"{__name__}:observe_live")(observe)
 """`observation.observe` for a live engine."""
 
 LIVE_FUNCTIONS = (decide, observe_live, take_tokens, learn_length, sure_of_room, lift_user, refresh_state)

@@ -34,9 +34,9 @@ GROUPS: dict[str, Callable[[], list[Line]]] = {
 }
 """Lines by the name `--only` knows."""
 
-ON_ALL_CORES = ("batched", "training")
-APART = (*ON_ALL_CORES, "start", "cold")
-"""Not in turns with the rest: batched runs and training use two cores, starts are processes that compile for minutes."""
+ON_ALL_CORES = ("batched", "training", "cold")
+APART = (*ON_ALL_CORES, "start")
+"""Not in turns with the rest: they use all cores, or are processes of their own."""
 
 
 def measure(groups: Sequence[str], repeats: int) -> Iterator[list[Result]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from andes_engine.compile_cache import compiled, compiled_allocating
 from andes_engine.errors import AndesError
-from andes_engine.native import NativeFunction
+from andes_engine.native import native
 
 FloatArray = NDArray[np.float64]
 
@@ -180,7 +180,7 @@ def _refresh(state: FloatArray) -> None:
             remaining = hazard * (width + 1) / 2.0 + (1.0 - hazard) * (width + remaining)
 
 
-refresh_state = NativeFunction(_refresh, lambda: (np.zeros(STATE_SIZE),))
+refresh_state = native(lambda: (np.zeros(STATE_SIZE),), f"{__name__}:refresh_state")(_refresh)
 """`_refresh` for a caller in Python."""
 
 

@@ -7,8 +7,10 @@ decision exists once as machine code: simulator and vLLM call the same, and nobo
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,12 @@ from andes_engine.compile_cache import object_folder
 from andes_engine.errors import AndesError
 from andes_engine.native import objects
 from andes_engine.native.arguments import Arguments
+from andes_engine.native.helping import claimed, start_helpers
 
 _Entry = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+
+_made: list[NativeFunction] = []
+"""Those of the modules that are imported."""
 
 
 class NativeError(AndesError, RuntimeError):
@@ -32,13 +38,17 @@ class NativeFunction:
     Args:
         function: What to compile, in the subset of Python that numba knows.
         example: Makes one value per argument; types are taken from it.
+        where: What it is called in which module, as ``module:name``; by default as the function.
     """
 
-    def __init__(self, function: Callable[..., None], example: Callable[[], tuple[Any, ...]]) -> None:
+    def __init__(
+        self, function: Callable[..., None], example: Callable[[], tuple[Any, ...]], where: str | None = None
+    ) -> None:
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.python = function
         """The function as it was written."""
+        self.where = where or f"{function.__module__}:{function.__name__}"
         self._example = example
 
     @cached_property
@@ -47,13 +57,31 @@ class NativeFunction:
 
     @cached_property
     def address(self) -> int:
-        """Where the entry point is, after loading it or compiling it; the first call in a process takes a while."""
-        path = object_folder() / f"{self.python.__module__}.{self.__name__}.o"
-        found = objects.read(path)
+        """Where the entry point is, after loading it or compiling it; the first call in a process takes a while.
+
+        Other functions that are not kept either are compiled in other processes meanwhile: whoever needs one soon needs more.
+        """
+        found = objects.read(self._path)
         if found is None:
-            found = self._compile()
-            objects.keep(path, found)
+            with claimed(self._path):
+                found = objects.read(self._path) or self._compile_and_keep(_missing(self))
         return objects.load(found)
+
+    def compile_unless_claimed(self) -> None:
+        """Compile and keep it, unless that is done or somebody is at it."""
+        with claimed(self._path, wait=False) as ours:
+            if ours and not self._path.exists():
+                self._compile_and_keep()
+
+    @property
+    def _path(self) -> Path:
+        return object_folder() / f"{self.python.__module__}.{self.__name__}.o"
+
+    def _compile_and_keep(self, meanwhile: Sequence[str] = ()) -> objects.ObjectCode:
+        start_helpers(meanwhile)
+        found = self._compile()
+        objects.keep(self._path, found)
+        return found
 
     def _compile(self) -> objects.ObjectCode:
         from andes_engine.native.entry import compile_entry  # half a second of imports, for once in a while
@@ -94,6 +122,20 @@ class NativeFunction:
         self.run(self.arguments(*values))
 
 
-def native(example: Callable[[], tuple[Any, ...]]) -> Callable[[Callable[..., None]], NativeFunction]:
-    """Make a function native; see `NativeFunction`."""
-    return lambda function: NativeFunction(function, example)
+def native(
+    example: Callable[[], tuple[Any, ...]], where: str | None = None
+) -> Callable[[Callable[..., None]], NativeFunction]:
+    """Make a function native that other processes find `where` it is; see `NativeFunction`."""
+
+    def make(function: Callable[..., None]) -> NativeFunction:
+        _made.append(made := NativeFunction(function, example, where))
+        return made
+
+    return make
+
+
+def _missing(wanted: NativeFunction) -> list[str]:
+    """Where those functions of this program are that are not kept, besides this one; callers before what they call."""
+    if wanted not in _made or not os.access(object_folder(), os.W_OK):
+        return []
+    return [made.where for made in reversed(_made) if made is not wanted and not made._path.exists()]
