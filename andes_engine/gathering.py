@@ -3,7 +3,10 @@
 Not in the paper. An iteration with any prefill decodes more slowly than one without: vLLM cannot run all of it as one CUDA graph,
 and each sequence of a mixed batch costs more (on an H200 .13 ms instead of .03, docs/gpu_run.json). A scheduler that lets in
 whoever may come at every iteration makes all of them mixed. So where that costs something, those who come soon after others wait
-until their prefill fills an iteration, or for as long as the knob says.
+until their prefill fills an iteration, or for as long as the knob says, but no longer than it pays: until they have waited as
+long, all together, as their prefill would hold up those who decode, all together. That is the rule for delaying acknowledgements
+in TCP (Dooly, Goldman and Scott 1998), which never costs more than twice what somebody would pay who knew who will come. An
+engine with a few short requests then waits for an instant, one with hundreds that decode for as long as the knob lets it.
 """
 
 from __future__ import annotations
@@ -23,9 +26,6 @@ from andes_engine.survey import Survey
 
 FloatArray = NDArray[np.float64]
 
-_WORTH_AVOIDING = 1.02
-"""Iterations that prefill makes longer by this factor at least; on a CPU it hardly slows those who decode."""
-
 
 @compiled
 def hold_back(
@@ -41,9 +41,8 @@ def hold_back(
     head = plan.head
     if head[N_ADMIT] == 0:
         return
-    if view.now_s >= rhythm[LET_IN_S] + knobs[kn.PREFILL_GATHER_S] or _may_as_well(
-        table, survey, view, knobs, step_time, plan
-    ):
+    since_s = view.now_s - rhythm[LET_IN_S]
+    if since_s >= knobs[kn.PREFILL_GATHER_S] or _may_as_well(table, survey, view, knobs, step_time, plan, since_s):
         rhythm[LET_IN_S] = view.now_s
         return
     head[N_ADMIT] = head[N_PREEMPT] = 0
@@ -52,16 +51,22 @@ def hold_back(
 
 @compiled
 def _may_as_well(
-    table: Requests, survey: Survey, view: EngineView, knobs: FloatArray, step_time: FloatArray, plan: Decision
+    table: Requests,
+    survey: Survey,
+    view: EngineView,
+    knobs: FloatArray,
+    step_time: FloatArray,
+    plan: Decision,
+    since_s: float,
 ) -> bool:
-    """Whether nobody decodes, somebody's prefill is in the iteration anyway, it slows nobody down, or theirs fills it."""
+    """Whether nobody decodes, somebody's prefill is in the iteration anyway, theirs costs less than waiting, or it fills one."""
     head = plan.head
     decodes = survey.running - head[N_PREEMPT]
     if survey.owed_tokens > 0 or decodes == 0:
         return True
     context = survey.context_tokens * decodes // survey.live
-    apart_s = step_seconds(step_time, 0, decodes, context, 0, 0)
-    if step_seconds(step_time, 1, decodes, context, 1, 0) <= _WORTH_AVOIDING * apart_s:
+    longer_s = step_seconds(step_time, 1, decodes, context, 1, 0) - step_seconds(step_time, 0, decodes, context, 0, 0)
+    if head[N_ADMIT] * since_s >= decodes * longer_s:
         return True
     missing = token_budget(decodes, view, knobs) - decodes
     for place in range(head[N_ADMIT]):

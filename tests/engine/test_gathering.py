@@ -23,6 +23,8 @@ MIXED_IS_FREE = StepTime("mixed is free", DECODE, (0.01, 2e-5, 2e-5, 0.0, 0.0))
 ENGINE = make_engine(300, max_batched_tokens=512)
 RUNNING, BLOCKS_EACH = 20, 7
 GATHER_S = 1.0
+PAYS_S = 0.02
+"""Two newcomers have then waited as long as 20 who decode are held up by prefill, 2 ms each."""
 
 
 def table_of(*newcomers: int, owed: int = 0) -> Requests:
@@ -38,7 +40,7 @@ def table_of(*newcomers: int, owed: int = 0) -> Requests:
 
 def outcome_of(
     table: Requests,
-    since_s: float = 0.5,
+    since_s: float = PAYS_S / 2,
     step_time: StepTime = MIXED_COSTS,
     running: int = RUNNING,
     scheduler: int = ANDES,
@@ -55,9 +57,11 @@ def outcome_of(
 
 @pytest.mark.parametrize("scheduler", PLANNERS)
 def test_whoever_comes_soon_after_others_waits(scheduler: str) -> None:
-    outcome = outcome_of(table_of(50, 60), scheduler=SCHEDULERS[scheduler].number)
-    assert outcome.gated and outcome.admit == [] and sorted(outcome.order) == list(range(RUNNING))
-    assert len(outcome_of(table_of(50, 60), GATHER_S, scheduler=SCHEDULERS[scheduler].number).admit) == 2
+    number = SCHEDULERS[scheduler].number
+    for since_s in (0.0, 0.9 * PAYS_S):
+        outcome = outcome_of(table_of(50, 60), since_s, scheduler=number)
+        assert outcome.gated and outcome.admit == [] and sorted(outcome.order) == list(range(RUNNING))
+    assert len(outcome_of(table_of(50, 60), GATHER_S, scheduler=number).admit) == 2
 
 
 def test_nobody_is_preempted_for_whoever_waits() -> None:
@@ -76,6 +80,9 @@ def test_nobody_is_preempted_for_whoever_waits() -> None:
         pytest.param(lambda: outcome_of(table_of(300, 300)), id="their prefill fills an iteration"),
         pytest.param(lambda: outcome_of(table_of(50, 60, owed=30)), id="somebody has prefill to do"),
         pytest.param(lambda: outcome_of(table_of(50, 60), step_time=MIXED_IS_FREE), id="prefill slows nobody down"),
+        pytest.param(lambda: outcome_of(table_of(50, 60), 1.1 * PAYS_S), id="they have waited for as long as it pays"),
+        pytest.param(lambda: outcome_of(table_of(50, 60, 70), 0.7 * PAYS_S), id="three have waited for as long sooner"),
+        pytest.param(lambda: outcome_of(table_of(50, 60), prefill_gather_s=PAYS_S / 4), id="longer than the knob says"),
         pytest.param(lambda: outcome_of(table_of(50, 60), prefill_gather_s=0.0), id="the knob is off"),
         pytest.param(lambda: outcome_of(table_of(*[1000] * 3), running=0), id="nobody decodes"),
     ],
@@ -86,7 +93,7 @@ def test_nobody_waits_where(outcome: Callable[[], Outcome]) -> None:
 
 def test_where_prefill_slows_decoding_it_pays() -> None:
     """With some victims for each time that newcomers come in: they come in less often."""
-    engine, workload = replace(make_engine(600), step_time=MIXED_COSTS), make_workload(5, 600, 30.0)
+    engine, workload = replace(make_engine(2000), step_time=MIXED_COSTS), make_workload(5, 900, 60.0)
     setting = {"preemption_budget": 16.0, "preemption_gate": 4.0}
     plain, gathered = (
         simulate(engine, workload, "andes", Knobs({**setting, "prefill_gather_s": wait})) for wait in (0.0, 0.3)
