@@ -4,9 +4,9 @@ Not in the paper. An iteration with any prefill decodes more slowly than one wit
 and each sequence of a mixed batch costs more (on an H200 .13 ms instead of .03, docs/gpu_run.json). A scheduler that lets in
 whoever may come at every iteration makes all of them mixed. So where that costs something, those who come soon after others wait
 until their prefill fills an iteration, or for as long as the knob says, but no longer than it pays: until they have waited as
-long, all together, as their prefill would hold up those who decode, all together. That is the rule for delaying acknowledgements
-in TCP (Dooly, Goldman and Scott 1998), which never costs more than twice what somebody would pay who knew who will come. An
-engine with a few short requests then waits for an instant, one with hundreds that decode for as long as the knob lets it.
+long, all together, as their prefill would hold up those who decode, all together. So are acknowledgements best delayed in TCP
+(Dooly, Goldman and Scott 1998: at most twice the cost of whoever knows what will come). An engine with a few short requests then
+waits for an instant, one with hundreds that decode for as long as the knob lets it.
 """
 
 from __future__ import annotations

@@ -140,8 +140,8 @@ KNOBS: tuple[Knob, ...] = (
         1.0,
         0.0,
         False,
-        "time between iterations with newcomers, as long as their prefill does not fill one: prefill, however little, slows down "
-        "those who decode; 0 lets them in at once (as in the paper)",
+        "longest time between iterations with newcomers while it pays that they wait for company: prefill, however little, slows "
+        "down those who decode; 0 lets them in at once (as in the paper)",
     ),
     *INDEX_KNOBS,
 )

@@ -15,8 +15,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 logger = logging.getLogger(__name__)
+
+_helpers: list[subprocess.Popen[bytes]] = []
 
 _MOST = 3
 """Processes to start: more would have nothing to do while the largest function is being compiled."""
@@ -35,16 +38,26 @@ def claimed(path: Path, wait: bool = True) -> Iterator[bool]:
         yield True
         return
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield _locked(file, wait)
+
+
+def _locked(file: TextIO, wait: bool) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # a file system without locks
+        logger.warning("no lock on %s (%s): what others compile may be compiled again", file.name, error)
+    return True
 
 
 def start_helpers(names: Sequence[str]) -> None:
-    """Have other processes compile these functions, given as ``module:name``, on the cores that this one leaves free."""
+    """Have other processes compile these functions, given as ``module:name``, on the cores that this one leaves free.
+
+    Those that are at it already are enough: they were given all that was missing.
+    """
+    if any(helper.poll() is None for helper in _helpers):
+        return
     helpers = min(cores_at_hand() - 1, _MOST, len(names))
     for helper in range(helpers):
         first = helper * len(names) // helpers
@@ -65,6 +78,7 @@ def _start(names: Sequence[str]) -> None:
     except OSError as error:
         logger.warning("no process to compile in parallel (%s): one function after the other", error)
         return
+    _helpers.append(process)
     atexit.register(_end, process)
 
 

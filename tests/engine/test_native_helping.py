@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -55,10 +57,19 @@ def test_a_claim_is_one_at_a_time_and_dies_with_its_owner(tmp_path: Path) -> Non
             assert ours
 
 
-def test_without_a_folder_nobody_waits(tmp_path: Path) -> None:
+def test_without_a_folder_or_locks_nobody_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("in the way")
     with helping.claimed(tmp_path / "file" / "f.o") as ours:
         assert ours
+
+    def no_locks(file: object, kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with helping.claimed(tmp_path / "f.o") as ours:
+        assert ours and "compiled again" in caplog.text
 
 
 @pytest.mark.parametrize(("cores", "firsts"), [(1, []), (2, ["a"]), (3, ["a", "c"]), (64, ["a", "b", "c"])])
@@ -69,6 +80,12 @@ def test_helpers_start_at_different_places(cores: int, firsts: list[str], monkey
     helping.start_helpers(["a", "b", "c", "d"])
     assert [names[0] for names in started] == firsts
     assert all(sorted(names) == ["a", "b", "c", "d"] for names in started)
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as at_it:
+        monkeypatch.setattr(helping, "_helpers", [at_it])
+        helping.start_helpers(["e"])
+    assert len(started) == len(firsts)
+    helping.start_helpers(["e"])
+    assert len(started) == len(firsts) + (cores > 1)
 
 
 def test_only_functions_that_others_find_are_left_to_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
