@@ -16,10 +16,11 @@ from agents.capacity_points import KeptPoints, Simulated
 from agents.capacity_search import Curve, Search, search_capacity
 from agents.capacity_traffic import CommonTraffic
 from agents.config import SchedulerSettings, WorkloadSettings
-from agents.pool import available_cores, processes
+from agents.pool import processes
 from agents.run_dir import RESULTS, RunDir, plain
 from agents.schema import ConfigError
 from andes_engine.contender import Contender
+from andes_engine.cores import available_cores
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import UnknownNameError
 from andes_engine.report.capacity import (

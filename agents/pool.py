@@ -14,6 +14,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import NamedTuple
 
 from andes_engine.contender import Contender
+from andes_engine.cores import available_cores
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import AndesError
 from andes_engine.records import RunRecord
@@ -154,8 +155,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,12 +13,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
-from agents.pool import available_cores, processes
+from agents.pool import processes
 from agents.suite import Setting
 from agents.tune_objective import Course, NotFiniteError, ObjectiveSettings, Terms, mean_terms
 from agents.tune_space import SearchSettings
 from agents.tune_study import FAILURE, StudySettings, finished, journal_errors, load_study, make_pruner, make_sampler
 from andes_engine.contender import Contender
+from andes_engine.cores import available_cores
 from andes_engine.errors import AndesError
 
 TERMS = "terms"

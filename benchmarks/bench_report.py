@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from andes_engine.cores import available_cores
 from benchmarks.lines import Goal, Result
 
 EXPLAINED = """\
@@ -49,7 +50,7 @@ class Machine:
 
 def machine(load_before: float) -> Machine:
     """This one, at the end of a run."""
-    return Machine(_cpu(), len(os.sched_getaffinity(0)), load_before, os.getloadavg()[0])
+    return Machine(_cpu(), available_cores(), load_before, os.getloadavg()[0])
 
 
 def _cpu() -> str:

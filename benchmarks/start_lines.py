@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from andes_engine.cores import available_cores
 from andes_engine.errors import AndesError
-from andes_engine.native.helping import cores_at_hand
 from benchmarks.lines import Goal, Line, Sample
 
 START = "Start"
@@ -50,7 +50,7 @@ def start_lines() -> list[Line]:
 
 def cold_lines() -> list[Line]:
     """Seconds to the first result when everything has to be compiled."""
-    title = f"cold: the same with nothing compiled, {cores_at_hand()} cores"
+    title = f"cold: the same with nothing compiled, {available_cores()} cores"
     return [Line(START, title, "s", _cold, Goal(60.0, at_least=False), repeats=2)]
 
 

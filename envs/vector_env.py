@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.random import SeedSequence
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
+from andes_engine.cores import available_cores
 from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.sim import state as st
 from andes_engine.sim.simulator import Simulator
@@ -54,7 +54,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
         self._terms = {name: np.zeros(num_envs) for name in TERMS}
 
     def _build(self) -> Simulator:
-        roomy, threads = roomiest(self.config), len(os.sched_getaffinity(0))
+        roomy, threads = roomiest(self.config), available_cores()
         users = most_users(self.config)
         return Simulator([roomy] * self.num_envs, most_requests(self.config), users=users, threads=threads)
 

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from andes_engine.cores import available_cores
+
 logger = logging.getLogger(__name__)
 
 _helpers: list[subprocess.Popen[bytes]] = []
@@ -58,7 +60,7 @@ def start_helpers(names: Sequence[str]) -> None:
     """
     if any(helper.poll() is None for helper in _helpers):
         return
-    helpers = min(cores_at_hand() - 1, _MOST, len(names))
+    helpers = min(available_cores() - 1, _MOST, len(names))
     for helper in range(helpers):
         first = helper * len(names) // helpers
         _start([*names[first:], *names[:first]])
@@ -85,8 +87,3 @@ def _start(names: Sequence[str]) -> None:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
-
-
-def cores_at_hand() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,7 +21,7 @@ import time
 from andes_engine.live_steps import lift_user, take_tokens
 from andes_engine.native import function, helping
 function._made[:] = [take_tokens, lift_user]
-helping.cores_at_hand = lambda: 2
+helping.available_cores = lambda: 2
 take_tokens.address
 while not lift_user._path.exists():
     time.sleep(0.05)
@@ -75,7 +75,7 @@ def test_without_a_folder_or_locks_nobody_waits(
 @pytest.mark.parametrize(("cores", "firsts"), [(1, []), (2, ["a"]), (3, ["a", "c"]), (64, ["a", "b", "c"])])
 def test_helpers_start_at_different_places(cores: int, firsts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(helping, "cores_at_hand", lambda: cores)
+    monkeypatch.setattr(helping, "available_cores", lambda: cores)
     monkeypatch.setattr(helping, "_start", started.append)
     helping.start_helpers(["a", "b", "c", "d"])
     assert [names[0] for names in started] == firsts
