@@ -14,6 +14,8 @@ from agents.reproduction.section import Claim, Section, held
 from agents.reproduction.sweeps import burst_ratios
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
+from andes_engine.report.capacity import capacity_figure
+from andes_engine.report.html import ReportFigure
 
 TIMES, SAVED = 4.7, 0.61
 
@@ -40,7 +42,8 @@ def saving_section(
     search: Search,
     workers: int,
 ) -> Section:
-    """Capacity at a mean QoE on every engine with every workload, and the GPUs it saves; `scripts.capacity` draws any of them."""
+    """Capacity at a mean QoE on every engine with every workload, and the GPUs it saves; the first curves are drawn."""
+    figures: list[ReportFigure] = []
     grids, text, savings = [], [], {}
     for engine in engines:
         for workload in workloads:
@@ -54,8 +57,13 @@ def saving_section(
                 continue
             grids.append(found.grid(f"Capacity at mean QoE {search.target:g}: {name}"))
             savings[name] = found
+            if not figures:
+                drawn = capacity_figure(found.capacities, search.target)
+                figures.append(
+                    ReportFigure(drawn, f"Capacity, {name}", f"The crossing of QoE {search.target:g} is the capacity.")
+                )
     claims = (_saving_claim(savings),) if savings else ()
-    return Section("GPUs saved at equal QoE", tuple(text), tuple(grids), (), claims)
+    return Section("GPUs saved at equal QoE", tuple(text), tuple(grids), tuple(figures), claims)
 
 
 def _saving_claim(found: dict[str, Capacities]) -> Claim:
