@@ -22,6 +22,7 @@ from andes_engine.vllm.keep_kv import KeepKv
 from andes_engine.vllm.local_model import ModelShape, build_local_model, models_folder
 
 SCHEDULER_CLASS = "andes_engine.vllm.AndesScheduler"
+KEEP_KV_FLAG = "--kv-transfer-config"
 STEP_TIME = "a100_llama3_8b"
 MADE_UP, MADE_UP_MODEL_TOKENS = "made-up", 8192
 
@@ -41,20 +42,17 @@ def serve_command(config: ServeConfig) -> list[str]:
     contender.check_deployable()
     step_time = config.step_time or (STEP_TIME if emulation is None else emulation.engine)
     preset(step_time)
-    andes: dict[str, object] = {
-        "scheduler": contender.scheduler,
-        "knobs": dict(contender.given_knobs),
-        "step_time": step_time,
-    }
-    if contender.lengths != "none":
-        andes["lengths"] = contender.lengths
-    if config.policy:
-        andes["policy"] = str(policy_folder(config.policy).resolve())
+    policy = str(policy_folder(config.policy).resolve()) if config.policy else None
+    andes = planner_section(contender, step_time, policy)
     for key, value in config.andes.items():
         if key in andes or key in ("lengths", "policy", "emulate"):
             raise AndesError(f"andes.{key} = {value!r}: set {key} itself instead, or the scheduler that has it")
         andes[key] = value
-    keep_kv = _keep_kv_flags(config, contender)
+    if config.keep_kv_gib is not None and any(argument.partition("=")[0] == KEEP_KV_FLAG for argument in config.extra):
+        raise AndesError(
+            f"keep_kv_gib = {config.keep_kv_gib} sets {KEEP_KV_FLAG}, and extra sets it as well; leave one of them out"
+        )
+    keep_kv = keep_kv_flags(config.keep_kv_gib, contender)
     PlannerConfig.from_mapping(andes)
     ServiceConfig.from_section(andes)
     return [
@@ -66,6 +64,18 @@ def serve_command(config: ServeConfig) -> list[str]:
     ]
 
 
+def planner_section(contender: Contender, step_time: str, policy: str | None) -> dict[str, object]:
+    """The section `andes` that serves a contender: on a device of this speed, with the policy that is watched, if any."""
+    section: dict[str, object] = {
+        "scheduler": contender.scheduler,
+        "knobs": dict(contender.given_knobs),
+        "step_time": step_time,
+    }
+    if contender.lengths != "none":
+        section["lengths"] = contender.lengths
+    return section if policy is None else {**section, "policy": policy}
+
+
 def _served(config: ServeConfig) -> Contender:
     """The policy that is there at the start, with what it was trained with; without one the scheduler."""
     if config.policy and (folder := bundle_folder(policy_folder(config.policy))) is not None:
@@ -74,21 +84,17 @@ def _served(config: ServeConfig) -> Contender:
     return config.scheduler.contender
 
 
-def _keep_kv_flags(config: ServeConfig, contender: Contender) -> list[str]:
-    if config.keep_kv_gib is None:
-        if contender.keep_kv > 0.0:
-            print(
-                f"note: '{contender.name}' is meant to keep the KV caches of preempted requests in host memory, "
-                f"{contender.keep_kv:g} times as much as the device has; here they are recomputed. Give keep_kv_gib=...",
-                file=sys.stderr,
-            )
-        return []
-    flag = "--kv-transfer-config"
-    if any(argument.partition("=")[0] == flag for argument in config.extra):
-        raise AndesError(
-            f"keep_kv_gib = {config.keep_kv_gib} sets {flag}, and extra sets it as well; leave one of them out"
+def keep_kv_flags(host_gib: float | None, contender: Contender) -> list[str]:
+    """What makes the server keep the KV caches of preempted requests in host memory; without any, a note if it should."""
+    if host_gib is not None:
+        return [KEEP_KV_FLAG, json.dumps(KeepKv(host_gib=host_gib).transfer_config())]
+    if contender.keep_kv > 0.0:
+        print(
+            f"note: '{contender.name}' is meant to keep the KV caches of preempted requests in host memory, "
+            f"{contender.keep_kv:g} times as much as the device has; here they are recomputed. Give keep_kv_gib=...",
+            file=sys.stderr,
         )
-    return [flag, json.dumps(KeepKv(host_gib=config.keep_kv_gib).transfer_config())]
+    return []
 
 
 def launcher_command(model: str | None, host: str, port: int) -> list[str]:

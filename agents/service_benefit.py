@@ -1,4 +1,4 @@
-"""What Andes is worth to clients of a real server, with or without a GPU: the same bursts under vLLM's own order and Andes."""
+"""What schedulers are worth to clients of a real server, with or without a GPU: the same bursts under each in turn."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from agents.build import held_out_bursts
-from agents.config import WorkloadSettings
-from agents.random_models import MODELS, Served
+from agents.config import SchedulerSettings, WorkloadSettings
+from agents.export import policy_folder
+from agents.random_models import MODELS
 from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
-from agents.serve import MADE_UP, SCHEDULER_CLASS, device_arguments, launcher_command, made_up_model
+from agents.serve import MADE_UP, keep_kv_flags, made_up_model
 from agents.served import free_port, served
+from agents.service_device import Device, emulated_device, own_device
 from andes_engine.client.open_loop import OpenLoop, open_session
 from andes_engine.client.outcome import client_record
 from andes_engine.client.server import find_target, server_preemptions
-from andes_engine.engine import EngineConfig
+from andes_engine.contender import Contender
 from andes_engine.errors import UnknownNameError
 from andes_engine.metrics import summarize
+from andes_engine.policy.bundle import load_bundle
 from andes_engine.records import RunRecord
-from andes_engine.step_time import preset
-from andes_engine.vllm.contenders import simulated_twin
-from andes_engine.vllm.emulation import Emulation
-from andes_engine.vllm.live_engine import SMALL_ENGINE
 from andes_engine.workload import Workload
 
-REFERENCE, CANDIDATE = "fcfs", "andes"
-BLOCK_TOKENS, LONGEST_TOKENS = 16, 8192
+GAINS = ("qoe_mean", "qoe_p10")
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceBenefitConfig:
-    """`conf/service_benefit.yaml`.
+    """`conf/service_benefit.yaml`; the first contender is the one the others are judged against.
 
     Args:
         seed: Of the prompts.
         run_dir: Where everything goes.
         workload: Traffic; its arrivals stop after `duration_s`.
+        contenders: Schedulers with fixed knobs; `fcfs` is vLLM's own, served without our scheduler.
+        policy: Policies that take part as well: a bundle's folder, `zoo/NAME`, or several.
         emulate: An emulated device, as in `conf/serve.yaml`; null for this machine's own.
         model: One of `random_models.MODELS`, for this machine's own.
         step_time: Speed of this machine, preset or file (`scripts.gpu_run` writes one); by default of the model's usual device.
@@ -53,6 +53,7 @@ class ServiceBenefitConfig:
         bench_requests: Requests that `vllm bench serve` sends as well; 0 for none.
         bench_rate: Their rate, requests/s, .inf for all at once; that of the bursts by default.
         trace: Recorded trace to draw from; reaches the workload through its file.
+        keep_kv_gib: Host memory, GiB, for the KV caches of preempted requests of who is meant to keep them; else recomputed.
 
     Raises:
         ConfigError: If there is nothing to run.
@@ -61,6 +62,8 @@ class ServiceBenefitConfig:
     seed: int
     run_dir: str
     workload: WorkloadSettings
+    contenders: Mapping[str, SchedulerSettings] = field(default_factory=dict)
+    policy: str | list[str] | None = None
     emulate: Any = None
     model: str | None = None
     step_time: str | None = None
@@ -69,6 +72,7 @@ class ServiceBenefitConfig:
     bench_requests: int = 200
     bench_rate: float | None = None
     trace: str | None = None
+    keep_kv_gib: float | None = None
 
     def __post_init__(self) -> None:
         if not (self.load > 0.0 and self.bursts >= 1 and self.bench_requests >= 0):
@@ -85,40 +89,69 @@ class ServiceBenefitConfig:
         if self.bench_rate is not None and not self.bench_rate > 0.0:
             raise ConfigError(f"bench_rate = {self.bench_rate} must be > 0 requests/s, or .inf")
 
+    @property
+    def device(self) -> Device:
+        """What is asked for.
+
+        Raises:
+            AndesError: If its speed or its size is none.
+        """
+        return emulated_device(self.emulate) if self.model is None else own_device(self.model, self.step_time)
+
+    def entries(self) -> list[tuple[Contender, str | None]]:
+        """Who is served in turn, each with the folder of its policy; the reference first.
+
+        Raises:
+            AndesError: If a policy cannot be loaded, or one of them cannot serve.
+            ConfigError: If there are fewer than two, or two of one name.
+        """
+        found: list[tuple[Contender, str | None]] = [(one.contender, None) for one in self.contenders.values()]
+        for name in [self.policy] if isinstance(self.policy, str) else self.policy or ():
+            folder = policy_folder(name).resolve()
+            bundle = load_bundle(folder)
+            found.append((Contender(bundle.name, bundle=bundle), str(folder)))
+        names = [contender.name for contender, _ in found]
+        if len(set(names)) < max(2, len(names)):
+            raise ConfigError(f"contenders and policy: need at least two, each with its own name, got {names}")
+        for contender, _ in found:
+            contender.check_deployable()
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceBenefit:
-    """Records of the same bursts by scheduler, and what `vllm bench serve` measured."""
+    """Records of the same bursts by contender, the reference first, and what `vllm bench serve` measured."""
 
-    records: Mapping[str, Sequence[RunRecord]]
-    bench: Mapping[str, Mapping[str, float]]
-
-    def gains(self, key: str) -> list[float]:
-        """Andes minus FCFS, burst by burst."""
-        pairs = zip(self.records[CANDIDATE], self.records[REFERENCE], strict=True)
-        return [summary(mine)[key] - summary(theirs)[key] for mine, theirs in pairs]
+    records: dict[str, Sequence[RunRecord]]
+    bench: dict[str, Mapping[str, float]]
 
     @property
-    def throughput_lost(self) -> list[float]:
-        """Share of FCFS's tokens/s, burst by burst."""
-        pairs = zip(self.records[CANDIDATE], self.records[REFERENCE], strict=True)
-        return [1.0 - summary(mine)["tokens_per_s"] / summary(theirs)["tokens_per_s"] for mine, theirs in pairs]
+    def reference(self) -> str:
+        """Whom the others are judged against."""
+        return next(iter(self.records))
+
+    def gains(self, name: str) -> dict[str, list[float]]:
+        """One contender minus the reference, burst by burst, and the share of the reference's tokens/s that it lost."""
+        mine, theirs = (list(map(summary, self.records[one])) for one in (name, self.reference))
+        gains = {key: [a[key] - b[key] for a, b in zip(mine, theirs, strict=True)] for key in GAINS}
+        lost = [1.0 - a["tokens_per_s"] / b["tokens_per_s"] for a, b in zip(mine, theirs, strict=True)]
+        return {**gains, "throughput_lost": lost}
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON and for the README."""
         return {
-            "qoe_mean_gain": self.gains("qoe_mean"),
-            "throughput_lost": self.throughput_lost,
-            "bursts": {name: [summary(record) for record in records] for name, records in self.records.items()},
+            "reference": self.reference,
+            "gains": {name: self.gains(name) for name in self.records if name != self.reference},
+            "bursts": {name: list(map(summary, records)) for name, records in self.records.items()},
             "vllm_bench_serve": self.bench,
         }
 
     def sentences(self) -> list[str]:
         """Margins with their spread, burst by burst."""
         return [
-            f"mean QoE, Andes minus FCFS: {spread(self.gains('qoe_mean'), '+.3f')}",
-            f"QoE p10, Andes minus FCFS: {spread(self.gains('qoe_p10'), '+.3f')}",
-            f"throughput lost: {spread(self.throughput_lost, '.1%')}",
+            f"{name} minus {self.reference}: mean QoE {spread(found['qoe_mean'], '+.3f')}; p10 "
+            f"{spread(found['qoe_p10'], '+.3f')}; throughput lost {spread(found['throughput_lost'], '.1%')}"
+            for name, found in self.as_dict()["gains"].items()
         ]
 
 
@@ -135,77 +168,29 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def service_benefit(config: ServiceBenefitConfig) -> ServiceBenefit:
-    """Serve and load under each scheduler in turn, and write what came out.
+    """Serve and load under each contender in turn, and write what came out.
 
     Raises:
         AndesError: If the configuration cannot work, or a server does not come up.
     """
-    device = device_of(config)
+    device, entries = config.device, config.entries()
     bursts = held_out_bursts(device.engine, config.workload, config.load, config.bursts)
     run_dir = RunDir.create(config.run_dir, plain(config), config.seed)
-    records: dict[str, list[RunRecord]] = {}
-    bench: dict[str, dict[str, float]] = {}
-    for name in (REFERENCE, CANDIDATE):
-        port = free_port()
+    about = {"config": {name: value for name, value in plain(config).items() if name != "run_dir"}}
+    found = ServiceBenefit({}, {})
+    for contender, policy in entries:
+        name, port = contender.name, free_port()
         url = f"http://127.0.0.1:{port}"
-        with served(device.server_command(name, port), url, run_dir.path / f"{name}.log", device.environment):
-            records[name] = [asyncio.run(_replay(config, url, name, device.engine.name, burst)) for burst in bursts]
+        kept = keep_kv_flags(config.keep_kv_gib if contender.keep_kv else None, contender)
+        command = [*device.server_command(contender, policy, port), *kept]
+        with served(command, url, run_dir.path / f"{name}.log", device.environment):
+            found.records[name] = [asyncio.run(_replay(config, url, name, device.engine.name, one)) for one in bursts]
             if config.bench_requests:
-                bench[name] = _bench(
-                    config.bench_requests, config.bench_rate or bursts[0].rate, url, run_dir.path, name
-                )
-    found = ServiceBenefit(records, bench)
-    settings = {name: value for name, value in plain(config).items() if name != "run_dir"}
-    run_dir.write_results({**made_with(), "config": settings, **found.as_dict()})
+                rate = config.bench_rate or bursts[0].rate
+                found.bench[name] = _bench(config.bench_requests, rate, url, run_dir.path, name)
+        # after each of them: a server that does not come up later takes nothing with it
+        run_dir.write_results({**made_with(), **about, "machine": device.machine, **found.as_dict()})
     return found
-
-
-class Device(NamedTuple):
-    """What serves: an emulated device, or a model on this machine's own; `speed` is its step-time preset, or the file of one."""
-
-    speed: str
-    engine: EngineConfig
-    emulation: Emulation | None = None
-    served: Served | None = None
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """Of the server."""
-        return {} if self.served is None else SMALL_ENGINE
-
-    def server_command(self, name: str, port: int) -> list[str]:
-        """VLLM's own scheduler, or ours with its defaults."""
-        folder: str | None = None
-        flags = ["--max-model-len", str(self.engine.max_model_len_tokens)]
-        if self.served is not None:
-            folder, *rest = self.served.serve_arguments()
-            flags = [*rest, "--served-model-name", MADE_UP]
-        ours = ["--scheduler-cls", SCHEDULER_CLASS] if name == CANDIDATE else []
-        andes = {"scheduler": name, "step_time": self.speed}
-        return [*launcher_command(folder, "127.0.0.1", port), *flags, *ours, *device_arguments(andes, self.emulation)]
-
-
-def device_of(config: ServiceBenefitConfig) -> Device:
-    """The device that is asked for.
-
-    Raises:
-        AndesError: If its speed or its size is none.
-    """
-    if config.model is not None:
-        served = MODELS[config.model]
-        speed = config.step_time or served.near
-        return Device(speed, simulated_twin(served.engine, preset(speed)), served=served)
-    emulation = Emulation.from_section({"emulate": config.emulate})
-    tokens = emulation.capacity_tokens
-    engine = EngineConfig(
-        emulation.engine,
-        emulation.step_time,
-        tokens // BLOCK_TOKENS,
-        BLOCK_TOKENS,
-        max_num_seqs=1024,
-        max_model_len_tokens=min(tokens, LONGEST_TOKENS),
-    )
-    return Device(emulation.engine, engine, emulation)
 
 
 async def _replay(config: ServiceBenefitConfig, url: str, name: str, engine: str, burst: Workload) -> RunRecord:

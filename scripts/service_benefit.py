@@ -1,4 +1,7 @@
-"""FCFS and Andes behind real servers on an emulated GPU: `python -m scripts.service_benefit`. See `conf/service_benefit.yaml`."""
+"""Schedulers and policies behind real servers, one after the other: `python -m scripts.service_benefit`.
+
+Settings: `conf/service_benefit.yaml`.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SOAK_BEGIN, SOAK_END = "<!-- soak:begin -->", "<!-- soak:end -->"
 SERVICE_BEGIN, SERVICE_END = "<!-- service:begin -->", "<!-- service:end -->"
+GPU_SERVICE_BEGIN, GPU_SERVICE_END = "<!-- gpu-service:begin -->", "<!-- gpu-service:end -->"
 GPU_BEGIN, GPU_END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
 CLAIMS_BEGIN, CLAIMS_END = "<!-- claims:begin -->", "<!-- claims:end -->"
 GOALS_BEGIN, GOALS_END = "<!-- goals:begin -->", "<!-- goals:end -->"
@@ -33,6 +34,7 @@ SERVICE_COLUMNS = (
     ("tokens/s", "tokens_per_s", ".0f"),
 )
 BENCH_COLUMNS = (("bench: TTFT p50, ms", "median_ttft_ms"), ("bench: TTFT p99, ms", "p99_ttft_ms"))
+GAINS = (("qoe_mean", "+.3f"), ("throughput_lost", ".1%"))
 GPU_COLUMNS = (
     *SERVICE_COLUMNS[:3],
     ("TTFT p90, s", "ttft_p90_s", ".2f"),
@@ -100,30 +102,55 @@ def vllm_of(packages: Mapping[str, str]) -> str:
 
 def service_text(results: dict[str, Any]) -> str:
     """What clients got under each scheduler: our load generator's view, and `vllm bench serve`'s."""
-    bursts, bench, device = results["bursts"], results["vllm_bench_serve"], results["config"]["emulate"]
-    served = (
-        f"{device['engine']} with {device['kv_tokens']:,} tokens of KV cache" if device else results["config"]["model"]
-    )
+    bursts, bench, settings = results["bursts"], results["vllm_bench_serve"], results["config"]
     rows = [
         (
             Cell(name),
             *(spread_cell([run[key] for run in runs], form) for _, key, form in SERVICE_COLUMNS),
-            *(Cell(f"{bench[name][key]:.0f}") if name in bench else Cell() for _, key in BENCH_COLUMNS),
+            *(Cell(f"{bench[name][key]:.0f}") if name in bench else Cell() for _, key in BENCH_COLUMNS if bench),
         )
         for name, runs in bursts.items()
     ]
-    columns = (Column("scheduler", numeric=False), *(Column(label) for label, *_ in (*SERVICE_COLUMNS, *BENCH_COLUMNS)))
+    shown = (*SERVICE_COLUMNS, *(BENCH_COLUMNS if bench else ()))
+    columns = (Column("scheduler", numeric=False), *(Column(label) for label, *_ in shown))
     requests = ", ".join(f"{run['requests']:.0f}" for run in next(iter(bursts.values())))
-    return "\n".join(
-        [
-            f"`python -m scripts.service_benefit` at commit `{results['commit']}`: {len(results['qoe_mean_gain'])} bursts of "
-            f"{requests} requests at {results['config']['load']:g} times what FCFS saturates at, {served}. "
-            f"Andes against FCFS, burst by burst: mean QoE "
-            f"{', '.join(f'{gain:+.3f}' for gain in results['qoe_mean_gain'])}; throughput lost "
-            f"{', '.join(f'{lost:.1%}' for lost in results['throughput_lost'])}.\n",
-            markdown_lines(Grid("", columns, tuple(rows))),
-        ]
+    said = (
+        f"`python -m scripts.service_benefit` at commit `{results['commit']}`: "
+        f"{counted(settings['bursts'], 'burst')} of {requests} requests at {settings['load']:g} times what FCFS saturates at, "
+        f"{served_text(results)}."
     )
+    return "\n\n".join([said, markdown_lines(Grid("", columns, tuple(rows))), *gain_lines(results)])
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things in words: 1 burst, 3 bursts."""
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
+def served_text(results: dict[str, Any]) -> str:
+    """The device of a comparison of servers: emulated, or the machine's own."""
+    device = results["config"]["emulate"]
+    if device:
+        return f"{device['engine']} with {device['kv_tokens']:,} tokens of KV cache"
+    return (
+        f"{results['config']['model']} with random weights on {results['machine']} with {vllm_of(results['packages'])}"
+    )
+
+
+def gain_lines(results: dict[str, Any]) -> list[str]:
+    """Each contender against the reference, burst by burst."""
+    lines = []
+    for name, found in results["gains"].items():
+        gain, lost = (", ".join(format(value, form) for value in found[key]) for key, form in GAINS)
+        lines.append(f"{name} against {results['reference']}, burst by burst: mean QoE {gain}; throughput lost {lost}.")
+    return lines
+
+
+def service_place(results: dict[str, Any]) -> tuple[str, str, str]:
+    """Markers of its block in the README, and its file in docs/: a GPU's run beside that of the emulated device."""
+    if results["config"]["emulate"]:
+        return SERVICE_BEGIN, SERVICE_END, "service_benefit.json"
+    return GPU_SERVICE_BEGIN, GPU_SERVICE_END, "gpu_service_benefit.json"
 
 
 def gpu_text(results: dict[str, Any]) -> str:
@@ -227,7 +254,7 @@ def main(arguments: list[str]) -> None:
         update_block(goals_text(goals), GOALS_BEGIN, GOALS_END)  # RESULTS.md and its rows are recorded already
         return
     if len(runs) == 1 and (service := found_in(runs[0], "vllm_bench_serve")):
-        update_both(service_text(service), SERVICE_BEGIN, SERVICE_END, "service_benefit.json", service)
+        update_both(service_text(service), *service_place(service), service)
         return
     if len(runs) == 1 and (gpu := found_in(runs[0], "copy_s_per_block")):
         update_both(gpu_text(gpu), GPU_BEGIN, GPU_END, "gpu_run.json", gpu_kept(gpu))

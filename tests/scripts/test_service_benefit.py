@@ -1,4 +1,4 @@
-"""FCFS and Andes in turn behind a real server on an emulated device."""
+"""Schedulers and policies in turn behind a real server on an emulated device."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.config import WorkloadSettings
+from agents.config import SchedulerSettings, WorkloadSettings
 from agents.random_models import MODELS
 from agents.schema import ConfigError
-from agents.service_benefit import ServiceBenefit, ServiceBenefitConfig, device_of
-from andes_engine.errors import UnknownNameError
+from agents.service_benefit import ServiceBenefit, ServiceBenefitConfig
+from andes_engine.contender import Contender
+from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.sim.simulator import simulate
 from scripts import update_readme
 from tests.builders import make_engine, make_workload
@@ -28,10 +29,11 @@ def test_margins_are_burst_by_burst() -> None:
     records = {name: [simulate(make_engine(400), burst, name) for burst in bursts] for name in ("fcfs", "andes")}
     found = ServiceBenefit(records, {})
     expected = [a.qoe.mean() - b.qoe.mean() for a, b in zip(records["andes"], records["fcfs"], strict=True)]
-    np.testing.assert_allclose(found.gains("qoe_mean"), expected)
+    gains = found.gains("andes")
+    np.testing.assert_allclose(gains["qoe_mean"], expected)
     slower = [1.0 - b.duration_s / a.duration_s for a, b in zip(records["andes"], records["fcfs"], strict=True)]
-    np.testing.assert_allclose(found.throughput_lost, slower, atol=1e-12)  # the same tokens in another time
-    assert "mean QoE, Andes minus FCFS: median" in found.sentences()[0]
+    np.testing.assert_allclose(gains["throughput_lost"], slower, atol=1e-12)  # the same tokens in another time
+    assert "andes minus fcfs: mean QoE median" in found.sentences()[0]
 
 
 @pytest.mark.parametrize("wrong", [{"load": 0.0}, {"bursts": 0}, {"bench_requests": -1}])
@@ -53,14 +55,55 @@ def test_a_device_is_emulated_or_ones_own(device: dict[str, str], error: type[Ex
         ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), **device)  # type: ignore[arg-type]
 
 
+def config(**changes: object) -> ServiceBenefitConfig:
+    changes = {"emulate": "h100_llama3_8b", **changes}
+    return ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), **changes)  # type: ignore[arg-type]
+
+
+def settings(*names: str) -> dict[str, SchedulerSettings]:
+    return {name: SchedulerSettings(name, name) for name in names}
+
+
+def test_schedulers_come_first_and_policies_are_served_from_their_folder() -> None:
+    chosen = config(contenders=settings("fcfs", "andes"), policy="zoo/patient")
+    (fcfs, none), (andes, _), (patient, folder) = chosen.entries()
+    assert (fcfs.name, andes.name, patient.name, none) == ("fcfs", "andes", "patient", None)
+    section = additional(chosen.device.server_command(patient, folder, 8000))
+    assert section["policy"] == folder and Path(str(folder)).is_dir() and section["scheduler"] == patient.scheduler
+    assert section["knobs"] == dict(patient.given_knobs) and section["lengths"] == patient.lengths
+    assert "--scheduler-cls" not in chosen.device.server_command(fcfs, None, 8000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"contenders": settings("fcfs")}, "need at least two"),
+        ({"contenders": settings("fcfs"), "policy": ["zoo/patient", "zoo/patient"]}, "each with its own name"),
+    ],
+)
+def test_one_is_no_comparison_and_two_need_two_names(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        config(**changes).entries()
+
+
+def test_nobody_who_knows_lengths_is_served() -> None:
+    knows = SchedulerSettings("clairvoyant", "srpt", lengths="exact")
+    with pytest.raises(AndesError, match="a real engine does not"):
+        config(contenders=settings("fcfs") | {"clairvoyant": knows}).entries()
+
+
+def additional(command: list[str]) -> dict[str, object]:
+    return dict(json.loads(command[command.index("--additional-config") + 1])["andes"])
+
+
 @INSTALLED
 @pytest.mark.parametrize("name", ["fcfs", "andes"])
 def test_vllm_serves_the_8b_model_as_it_is_described(name: str) -> None:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    device = device_of(ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), model="llama3_8b"))
-    command = device.server_command(name, 8000)
+    device = config(emulate=None, model="llama3_8b").device
+    command = device.server_command(Contender(name, name), None, 8000)
     folder, *flags = command[command.index("serve") + 1 :]
     parser = AsyncEngineArgs.add_cli_args(FlexibleArgumentParser())
     for of_the_server in ("--host", "--port"):
@@ -72,19 +115,29 @@ def test_vllm_serves_the_8b_model_as_it_is_described(name: str) -> None:
     assert found.load_format == "dummy" and not found.enable_prefix_caching and not found.enforce_eager
     assert (found.scheduler_cls is not None) == (name == "andes")
     assert device.engine.kv_blocks == engine.kv_blocks - 1
+    assert device.machine == "cpu" or "NVIDIA" in device.machine
 
 
-def test_the_readme_says_what_the_committed_run_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = json.loads((ROOT / "docs" / "service_benefit.json").read_text(encoding="utf-8"))
+RECORDS = ["service_benefit.json", "gpu_service_benefit.json"]
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_readme_says_what_the_committed_run_found(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))
     assert update_readme.service_text(found) in (ROOT / "README.md").read_text(encoding="utf-8")
+    begin, end, kept = update_readme.service_place(found)
+    assert kept == name
     for folder in ("docs", "run"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "README.md").write_text(f"kept {update_readme.SERVICE_BEGIN}old{update_readme.SERVICE_END}")
-    (tmp_path / "run" / "results.json").write_text(json.dumps(found | {"qoe_mean_gain": [0.5]}))
+    (tmp_path / "README.md").write_text(f"kept {begin}old{end}")
+    found["gains"]["andes"]["qoe_mean"] = [0.5]
+    (tmp_path / "run" / "results.json").write_text(json.dumps(found))
     monkeypatch.setattr(update_readme, "ROOT", tmp_path)
     update_readme.main([str(tmp_path / "run")])
     assert "kept" in (text := (tmp_path / "README.md").read_text()) and "+0.500" in text and "old" not in text
-    assert json.loads((tmp_path / "docs" / "service_benefit.json").read_text())["qoe_mean_gain"] == [0.5]
+    assert json.loads((tmp_path / "docs" / name).read_text()) == found
 
 
 @pytest.mark.slow
@@ -96,7 +149,7 @@ def test_the_command_serves_loads_and_records(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=850, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     content = json.loads((tmp_path / "b" / "results.json").read_text())
-    assert set(content["bursts"]) == {"fcfs", "andes"}
+    assert list(content["bursts"]) == ["fcfs", "andes", "patient"] and list(content["gains"]) == ["andes", "patient"]
     for runs in content["bursts"].values():
         assert [run["unfinished"] for run in runs] == [0.0]
     assert all(bench["completed"] == 4 for bench in content["vllm_bench_serve"].values())
