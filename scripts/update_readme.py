@@ -173,7 +173,7 @@ def gpu_text(results: dict[str, Any]) -> str:
     said = (
         f"`python -m scripts.gpu_run` at commit `{results['commit']}` on {results['device']['name']} with "
         f"{vllm_of(results['packages'])}: {settings['model']} with random weights and "
-        f"{engine['kv_blocks'] * engine['block_size']:,} tokens of KV cache, {burst['bursts']} bursts of "
+        f"{engine['kv_blocks'] * engine['block_size']:,} tokens of KV cache, {counted(burst['bursts'], 'burst')} of "
         f"{burst['duration_s']:g} s at {burst['load']:g} times what FCFS saturates at."
     )
     error = (
@@ -182,14 +182,38 @@ def gpu_text(results: dict[str, Any]) -> str:
         f"{results['unseen']['total']:+.1%}; a KV block takes {1e6 * results['copy_s_per_block']:.0f} us to host memory or back."
     )
     table = markdown_lines(Grid("", columns, tuple(rows)))
-    return "\n\n".join([said, table, *live_lines(live), error])
+    return "\n\n".join([said, table, *live_lines(live), apart(results["live"]), error])
+
+
+def apart(tiers: dict[str, Any]) -> str:
+    """How far the simulator is from the engine in the same bursts, at most."""
+    pairs = list(zip(tiers["simulated"], tiers["live"], strict=True))
+    worst = {key: max(abs(one[key] - other[key]) for one, other in pairs) for _, key, _ in GPU_COLUMNS}
+    return (
+        f"Simulator against live, the largest difference in a burst: mean QoE {worst['qoe_mean']:.3f}, "
+        f"median TTFT {worst['ttft_p50_s']:.2f} s, preemptions {worst['preemptions_per_request']:.2f} per request."
+    )
+
+
+def service_kept(results: dict[str, Any]) -> dict[str, Any]:
+    """The results without the metrics that the README does not show, but with what says how well the client kept up."""
+    names = (
+        "requests",
+        *(name for _, name, _ in SERVICE_COLUMNS),
+        "send_lag_p99_s",
+        "aborted",
+        "failed",
+        "server_preemptions",
+    )
+    bursts = {name: [{key: run[key] for key in names} for run in runs] for name, runs in results["bursts"].items()}
+    return {**results, "bursts": bursts}
 
 
 def gpu_kept(results: dict[str, Any]) -> dict[str, Any]:
-    """The results without the metrics that the README does not show."""
+    """The results without the metrics and the tests that the README does not show."""
     names = ("engine", "scheduler", "burst", *(name for _, name, _ in GPU_COLUMNS))
     live = {tier: [{name: run[name] for name in names} for run in runs] for tier, runs in results["live"].items()}
-    return {**results, "live": live}
+    return {name: value for name, value in results.items() if name != "differences"} | {"live": live}
 
 
 def claims_text(results: dict[str, Any]) -> str:
@@ -254,7 +278,7 @@ def main(arguments: list[str]) -> None:
         update_block(goals_text(goals), GOALS_BEGIN, GOALS_END)  # RESULTS.md and its rows are recorded already
         return
     if len(runs) == 1 and (service := found_in(runs[0], "vllm_bench_serve")):
-        update_both(service_text(service), *service_place(service), service)
+        update_both(service_text(service), *service_place(service), service_kept(service))
         return
     if len(runs) == 1 and (gpu := found_in(runs[0], "copy_s_per_block")):
         update_both(gpu_text(gpu), GPU_BEGIN, GPU_END, "gpu_run.json", gpu_kept(gpu))

@@ -12,22 +12,19 @@ from agents.bootstrap import percentile_interval, seed_noise
 from agents.capacity import capacity
 from agents.capacity_search import BracketError, Curve, Search
 from agents.config import WorkloadSettings
-from agents.json_file import read_json
 from agents.results.arms import Arm
 from agents.results.config import SIZES, ResultsConfig
 from agents.results.effects import Effect
 from agents.results.goals import GoalRow, gained
+from agents.results.kept_curves import LOAD_STEP, QOE_STEP, Curves, read_curves
 from agents.results.measure import contender_hash
 from agents.rows import content_hash
 from agents.run_dir import plain
 from andes_engine.report.grid import Cell, Column, Grid
 
-FILE = "capacity.json"
+FILE = "capacity.parquet"
 RATIOS = {"tuned_andes": 1.08, "andes": 1.5}
 """Ratio to reach over each."""
-
-Curves = dict[str, dict[str, dict[str, Any]]]
-"""By workload, then arm: the hash of what made it, and by training seed the loads and the QoE there."""
 
 
 def search_curves(config: ResultsConfig, arms: Sequence[Arm]) -> tuple[Curves, list[str]]:
@@ -73,15 +70,20 @@ def _searched(
     entries = iter(found.capacities)
     return {
         arm.name: {
-            str(member.seed): {"loads": np.round(entry.loads, 5).tolist(), "qoe": np.round(entry.qoe, 4).tolist()}
+            str(member.seed): {"loads": _rounded(entry.loads, LOAD_STEP), "qoe": _rounded(entry.qoe, QOE_STEP)}
             for member, entry in zip(arm.members, entries, strict=False)
         }
         for arm in arms
     }, []
 
 
+def _rounded(values: np.ndarray, step: float) -> Any:
+    """As it is recorded: fresh and recorded curves give the same page."""
+    return (np.round(values / step) * step).tolist()
+
+
 def _recorded(config: ResultsConfig) -> Curves:
-    return read_json(Path(config.recorded) / FILE) if config.recorded and SIZES[config.size].share == 1.0 else {}
+    return read_curves(Path(config.recorded) / FILE) if config.recorded and SIZES[config.size].share == 1.0 else {}
 
 
 def _hash(config: ResultsConfig, search: Search, workload: WorkloadSettings, arm: Arm) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 from agents.json_file import write_json
 from agents.results.arms import Arm, arms_of, policies_of
 from agents.results.capacity import FILE as CAPACITY
-from agents.results.capacity import Curves as CapacityCurves
 from agents.results.capacity import capacity_goals, search_curves
 from agents.results.config import ResultsConfig
 from agents.results.curves import FILE as CURVES
@@ -18,6 +17,8 @@ from agents.results.curves import Curves, training_curves
 from agents.results.goals import BOUNDED, NOBODY, GoalRow, goal_rows, own_goal_rows
 from agents.results.hindsight import Hindsight, choices
 from agents.results.kept import ROWS, KeptRow, write_kept
+from agents.results.kept_curves import Curves as CapacityCurves
+from agents.results.kept_curves import write_curves
 from agents.results.live import FILE as LIVE
 from agents.results.live import live_goals, live_results
 from agents.results.measure import measure
@@ -99,6 +100,8 @@ def _goals_of(config: ResultsConfig, found: Evidence, policy: str | None) -> lis
 def record(found: Evidence, folder: Path) -> None:
     """Write what the page can be made from again."""
     write_kept(found.rows, folder / ROWS)
-    for name, content in ((CAPACITY, found.capacity[0]), (CURVES, found.curves), (LIVE, found.live)):
+    if found.capacity[0]:
+        write_curves(found.capacity[0], folder / CAPACITY)
+    for name, content in ((CURVES, found.curves), (LIVE, found.live)):
         if content:
             write_json(folder / name, content)

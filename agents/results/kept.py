@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,11 @@ def write_kept(rows: Iterable[KeptRow], path: Path) -> Path:
     columns[_SEGMENTS] = pa.array(
         [_whole(row.segments.ravel(), SEGMENT_SCALE) for row in ordered], pa.list_(pa.int32())
     )
+    return write_whole_numbers(columns, path, _TEXTS, (*SCALES, _SEGMENTS))
+
+
+def write_whole_numbers(columns: Mapping[str, Any], path: Path, texts: Sequence[str], lists: Sequence[str]) -> Path:
+    """Write a table as small as it gets, complete or not at all: `texts` repeat themselves, `lists` hold whole numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}.part")
     pq.write_table(
@@ -70,8 +75,8 @@ def write_kept(rows: Iterable[KeptRow], path: Path) -> Path:
         compression_level=11,
         write_statistics=False,
         store_schema=False,
-        use_dictionary=[*_TEXTS],
-        column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in (*SCALES, _SEGMENTS)},
+        use_dictionary=[*texts],
+        column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in lists},
     )
     staging.replace(path)
     return path

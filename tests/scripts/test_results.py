@@ -33,7 +33,7 @@ def test_small_results_have_every_part_and_go_on_where_they_were(tmp_path: Path)
     for heading in ("Goals", "Everybody", "Where the policy wins, and where not", "Ablations", "Capacity"):
         assert f"## {heading}\n" in page
     assert "| because |" in page and "| clairvoyant |" in page and "| sharegpt | mine |" in page
-    assert {path.name for path in (run / "docs" / "results").iterdir()} == {"rows.parquet", "capacity.json"}
+    assert {path.name for path in (run / "docs" / "results").iterdir()} == {"rows.parquet", "capacity.parquet"}
     goals = json.loads((run / "results.json").read_text())["goals"]
     assert sorted({goal[0] for goal in goals}) == [f"({letter})" for letter in "abcdefgh"]
     again = script("results", *small).stdout
