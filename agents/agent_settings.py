@@ -146,7 +146,10 @@ class CmaEsSettings:
         diagonal: Whether covariances between weights are left out (sep-CMA-ES): linear in their number instead of quadratic.
         n_eval_episodes: Episodes that judge a candidate, the same for all of a generation.
         inputs: Features of the observation that the policy looks at, by name; null for all, [] for a constant action. Fewer
-            weights are found sooner; the others stay 0.
+            weights are found sooner; the others stay where they start.
+        knobs: Knobs of the action whose weights are searched; null for all. The others stay where they start.
+        start: Linear policy that the search starts from, a bundle's folder or `zoo/NAME`, with the weights of the knobs that both
+            move; null for weights of 0, the reference scheduler.
     """
 
     hidden: tuple[int, ...] = ()
@@ -155,9 +158,15 @@ class CmaEsSettings:
     diagonal: bool = True
     n_eval_episodes: int = 1
     inputs: tuple[str, ...] | None = None
+    knobs: tuple[str, ...] | None = None
+    start: str | None = None
 
     def __post_init__(self) -> None:
         _check_hidden(self.hidden)
+        if self.hidden and (self.knobs is not None or self.start is not None):
+            raise ConfigError(
+                f"agent.knobs and agent.start are for linear policies; agent.hidden = {list(self.hidden)}, not []"
+            )
         if not self.sigma > 0.0 or self.n_eval_episodes < 1 or (self.population is not None and self.population < 2):
             raise ConfigError(f"agent needs sigma > 0, population >= 2 and n_eval_episodes >= 1; got {self}")
         check_known("input of a policy", self.inputs or (), [feature.name for feature in FEATURES])

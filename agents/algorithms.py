@@ -1,6 +1,7 @@
 """Learning algorithms by name. Another one is a dataclass of its settings and a function that builds its model.
 
-Whatever the algorithm, the policy's last layer starts at zero: the first policy is exactly the reference scheduler.
+Whatever the algorithm, the policy's last layer starts at zero: the first policy is exactly the reference scheduler. CMA-ES can
+start from a bundle instead.
 """
 
 from __future__ import annotations

@@ -18,11 +18,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.agent_settings import ArsSettings, CmaEsSettings
+from agents.export import policy_folder
 from agents.failure import diverged
 from agents.on_policy import zero
 from agents.sb3_vec import Sb3VecEnv
 from agents.schema import ConfigError
+from andes_engine.errors import check_known
 from andes_engine.observation import FEATURES
+from andes_engine.policy.bundle import load_bundle
 
 _MOST_SEEDS = 2**30
 """Below the entropy of every fixed split of `agents.build`, so that no training episode is one of theirs."""
@@ -107,7 +110,11 @@ class CmaEs(PopulationSearch):
     def __init__(self, env: VecEnv, settings: CmaEsSettings, **given: Any) -> None:
         super().__init__(env=env, **given)
         kind: type[CMA | SepCMA] = SepCMA if settings.diagonal else CMA
-        self._searched = _searched(self.policy, settings.inputs)
+        moved = self.env.env.config.action.names  # type: ignore[attr-defined]
+        if settings.start is not None:
+            start_from(self.policy, settings.start, moved)
+            self.restored()
+        self._start, self._searched = self.weights, _searched(self.policy, settings, moved)
         mean = self.weights.numpy().astype(np.float64)[self._searched]
         if len(mean) < 2:
             raise ConfigError("CMA-ES needs at least two weights; give agent.inputs or env.action one more name")
@@ -132,7 +139,7 @@ class CmaEs(PopulationSearch):
 
     def _whole(self, searched: np.ndarray) -> torch.Tensor:
         """All weights of policies of which some are searched. Shape (n, searched) -> (n, weights)."""
-        whole = np.zeros((len(searched), self.n_params), dtype=np.float32)
+        whole = np.repeat(self._start.numpy()[None, :], len(searched), axis=0)
         whole[:, self._searched] = searched
         return torch.from_numpy(whole)
 
@@ -149,13 +156,39 @@ def cma_es(env: VecEnv, settings: CmaEsSettings, seed: int) -> CmaEs:
     return CmaEs(_batched(env), settings, **_common(settings, seed), n_eval_episodes=settings.n_eval_episodes)
 
 
-def _searched(policy: ARSPolicy, inputs: Sequence[str] | None) -> np.ndarray:
-    """Which weights of a policy a search moves: all but those of inputs it does not look at. Shape (weights,)."""
+def _searched(policy: ARSPolicy, settings: CmaEsSettings, moved: Sequence[str]) -> np.ndarray:
+    """Which weights of a policy a search moves: all but those of inputs and knobs that are left alone. Shape (weights,)."""
     kept = [torch.ones_like(parameter, dtype=torch.bool) for parameter in policy.parameters()]
-    if inputs is not None:
-        looked_at = torch.tensor([feature.name in inputs for feature in FEATURES])
+    if settings.inputs is not None:
+        looked_at = torch.tensor([feature.name in settings.inputs for feature in FEATURES])
         kept[0] &= looked_at  # first layer's weights, an input in each column
+    if settings.knobs is not None:
+        check_known("knob of env.action", settings.knobs, moved)
+        searched = torch.tensor([name in settings.knobs for name in moved])
+        kept[0] &= searched[:, None]
+        kept[1] &= searched
     return torch.cat([entry.flatten() for entry in kept]).numpy()
+
+
+def start_from(policy: ARSPolicy, bundle: str, moved: Sequence[str]) -> None:
+    """Give a linear policy the weights of a bundle's for the knobs that both move; those of other knobs stay.
+
+    Raises:
+        ConfigError: If the bundle's policy is not linear.
+        AndesError: If there is no such bundle.
+    """
+    found = load_bundle(policy_folder(bundle))
+    if len(found.layers) != 1 or found.lstm is not None:
+        raise ConfigError(
+            f"agent.start = {bundle!r}: a search can start from a linear policy only, this one has layers"
+        )
+    weight, bias = policy.parameters()
+    with torch.no_grad():
+        for row, name in enumerate(found.action.names):
+            if name in moved:
+                place = list(moved).index(name)
+                weight[place] = torch.from_numpy(found.layers[0][0][row])
+                bias[place] = float(found.layers[0][1][row])
 
 
 def unstacked(candidates: torch.Tensor, policy: ARSPolicy) -> list[torch.Tensor]:

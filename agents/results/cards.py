@@ -44,9 +44,22 @@ def judgement(found: Mapping[str, Mapping[str, Effect]], reference: str, seeds: 
         f"Difference of mean QoE from `{reference}` on held-out workloads, over all loads of a setting and {seeds} training "
         "seeds, with 95 % intervals. Written by `python -m scripts.results`.",
     ]
-    for title, entries in (("Better", wins), ("Worse", losses), ("No difference that can be told", rest)):
+    for title, entries in (("Better", wins), ("Worse", losses)):
         told = [
             f"- {where}: {one.cell().text}" for where, one in sorted(entries.items(), key=lambda entry: -entry[1].value)
         ]
         lines.append(f"**{title}**\n\n" + ("\n".join(told) or "- nowhere"))
+    lines.append("**No difference that can be told**\n\n" + ("\n".join(_alike(rest)) or "- nowhere"))
     return "\n\n".join(lines)
+
+
+def _alike(rest: Mapping[str, Effect]) -> list[str]:
+    """A line for each suite: the range of the differences, and the settings."""
+    by_suite: dict[str, dict[str, float]] = {}
+    for where, one in rest.items():
+        suite, _, setting = where.partition(": ")
+        by_suite.setdefault(suite, {})[setting] = one.value
+    return [
+        f"- {suite}, {min(found.values()):+.3f} to {max(found.values()):+.3f}: {'; '.join(found)}"
+        for suite, found in by_suite.items()
+    ]

@@ -19,7 +19,8 @@ from agents.population import act_all, unstacked
 from agents.sb3_vec import Sb3VecEnv, make_vec_env
 from agents.schema import ConfigError
 from agents.train import TrainResult, train
-from andes_engine.observation import OBSERVATION_SIZE
+from andes_engine.errors import UnknownNameError
+from andes_engine.observation import FEATURES, OBSERVATION_SIZE
 from andes_engine.policy.bundle import load_bundle
 from envs import SimVectorEnv
 from tests.agents.conftest import TrainFor, debug_config
@@ -118,6 +119,42 @@ def test_the_same_seed_gives_the_same_policy(finished: tuple[str, TrainResult], 
     other = train(config_of(name, tmp_path / "other", "seed=1"))
     third = load_bundle(other.run_dir / "checkpoints/last/bundle").tensors()
     assert not all(np.array_equal(first[key], third[key]) for key in first)
+
+
+def test_a_search_goes_on_from_a_policy_with_one_more_knob(tmp_path: Path) -> None:
+    actions = {
+        part: f"env.action=[{part}]" for part in ("prefill_backlog_s,index_ahead", "index_ahead,preemption_gate")
+    }
+    first, second = actions.values()
+    begun = train(config_of("cma_es", tmp_path / "begun", first, "agent.sigma=0.5"))
+    onward = (f"agent.start={begun.bundle}", "agent.knobs=[preemption_gate]", "agent.inputs=[oldest_age]")
+    more = train(config_of("cma_es", tmp_path / "more", second, *onward, "agent.sigma=0.5"))
+    (weight, bias), (later, later_bias) = (load_bundle(run.bundle).layers[0] for run in (begun, more))
+    assert np.abs(weight[1]).max() > 0.0 and np.array_equal(weight[1], later[0]) and bias[1] == later_bias[0]
+    last = load_bundle(more.run_dir / "checkpoints/last/bundle").layers[0][0][1]
+    seen = [feature.name == "oldest_age" for feature in FEATURES]
+    assert np.all(last[seen] != 0.0) and not last[~np.array(seen)].any()
+    half = train(config_of("cma_es", tmp_path / "half", second, *onward, "agent.sigma=0.5", "train.steps=64"))
+    rest = train(
+        config_of("cma_es", tmp_path / "rest", second, *onward, "agent.sigma=0.5", f"train.resume={half.run_dir}")
+    )
+    assert np.array_equal(load_bundle(rest.bundle).layers[0][0][0], weight[1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "told"),
+    [
+        ("agent.start=zoo/impatient", UnknownNameError, "zoo"),
+        ("agent.knobs=[horizon_s]", UnknownNameError, "knob of env.action"),
+        ("agent.hidden=[4]", ConfigError, "are for linear policies"),
+    ],
+)
+def test_what_a_search_cannot_start_from_is_refused(
+    wrong: str, error: type[Exception], told: str, tmp_path: Path
+) -> None:
+    given = ("env.action=[index_ahead]", "agent.knobs=[index_ahead]")
+    with pytest.raises(error, match=told):
+        train(config_of("cma_es", tmp_path / "run", *given, wrong))
 
 
 @pytest.mark.parametrize("name", ["sac", "tqc"])
