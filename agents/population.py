@@ -23,7 +23,9 @@ from agents.failure import diverged
 from agents.on_policy import zero
 from agents.sb3_vec import Sb3VecEnv
 from agents.schema import ConfigError
+from andes_engine.action import ActionSpec
 from andes_engine.errors import check_known
+from andes_engine.knobs import KNOB_NAMES
 from andes_engine.observation import FEATURES
 from andes_engine.policy.bundle import load_bundle
 
@@ -110,11 +112,11 @@ class CmaEs(PopulationSearch):
     def __init__(self, env: VecEnv, settings: CmaEsSettings, **given: Any) -> None:
         super().__init__(env=env, **given)
         kind: type[CMA | SepCMA] = SepCMA if settings.diagonal else CMA
-        moved = self.env.env.config.action.names  # type: ignore[attr-defined]
+        action = self.env.env.config.action  # type: ignore[attr-defined]
         if settings.start is not None:
-            start_from(self.policy, settings.start, moved)
+            start_from(self.policy, settings.start, action)
             self.restored()
-        self._start, self._searched = self.weights, _searched(self.policy, settings, moved)
+        self._start, self._searched = self.weights, _searched(self.policy, settings, action.names)
         mean = self.weights.numpy().astype(np.float64)[self._searched]
         if len(mean) < 2:
             raise ConfigError("CMA-ES needs at least two weights; give agent.inputs or env.action one more name")
@@ -170,11 +172,11 @@ def _searched(policy: ARSPolicy, settings: CmaEsSettings, moved: Sequence[str]) 
     return torch.cat([entry.flatten() for entry in kept]).numpy()
 
 
-def start_from(policy: ARSPolicy, bundle: str, moved: Sequence[str]) -> None:
+def start_from(policy: ARSPolicy, bundle: str, action: ActionSpec) -> None:
     """Give a linear policy the weights of a bundle's for the knobs that both move; those of other knobs stay.
 
     Raises:
-        ConfigError: If the bundle's policy is not linear.
+        ConfigError: If the bundle's policy is not linear, or is around another reference.
         AndesError: If there is no such bundle.
     """
     found = load_bundle(policy_folder(bundle))
@@ -182,11 +184,17 @@ def start_from(policy: ARSPolicy, bundle: str, moved: Sequence[str]) -> None:
         raise ConfigError(
             f"agent.start = {bundle!r}: a search can start from a linear policy only, this one has layers"
         )
+    apart = [name for name in KNOB_NAMES if found.action.knobs[name] != action.knobs[name]]
+    if apart:
+        raise ConfigError(
+            f"agent.start = {bundle!r} moves knobs around another reference than this run's scheduler ({', '.join(apart)} "
+            f"differ); give the scheduler it was trained with: {found.provenance.get('train_again', 'see its model card')}"
+        )
     weight, bias = policy.parameters()
     with torch.no_grad():
         for row, name in enumerate(found.action.names):
-            if name in moved:
-                place = list(moved).index(name)
+            if name in action.names:
+                place = action.names.index(name)
                 weight[place] = torch.from_numpy(found.layers[0][0][row])
                 bias[place] = float(found.layers[0][1][row])
 

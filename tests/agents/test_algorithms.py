@@ -145,6 +145,7 @@ def test_a_search_goes_on_from_a_policy_with_one_more_knob(tmp_path: Path) -> No
     ("wrong", "error", "told"),
     [
         ("agent.start=zoo/impatient", UnknownNameError, "zoo"),
+        ("agent.start=zoo/patient", ConfigError, "around another reference .* experiment=patient"),
         ("agent.knobs=[horizon_s]", UnknownNameError, "knob of env.action"),
         ("agent.hidden=[4]", ConfigError, "are for linear policies"),
     ],

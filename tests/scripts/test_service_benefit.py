@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from agents import service_benefit
 from agents.config import SchedulerSettings, WorkloadSettings
 from agents.random_models import MODELS
 from agents.schema import ConfigError
 from agents.service_benefit import ServiceBenefit, ServiceBenefitConfig
 from andes_engine.contender import Contender
 from andes_engine.errors import AndesError, UnknownNameError
+from andes_engine.records import RunRecord
 from andes_engine.sim.simulator import simulate
+from andes_engine.workload import Workload
 from scripts import update_readme
 from tests.builders import make_engine, make_workload
 from tests.live.stubs import INSTALLED
@@ -116,6 +122,29 @@ def test_vllm_serves_the_8b_model_as_it_is_described(name: str) -> None:
     assert (found.scheduler_cls is not None) == (name == "andes")
     assert device.engine.kv_blocks == engine.kv_blocks - 1
     assert device.machine == "cpu" or "NVIDIA" in device.machine
+
+
+def test_a_server_that_does_not_come_up_takes_nothing_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def up_twice(command: list[str], url: str, log: Path, environment: object) -> Iterator[None]:
+        if "--scheduler-cls" in command and "policy" in additional(command):
+            raise AndesError("the server did not come up")
+        yield
+
+    async def replayed(config: object, url: str, name: str, engine: str, burst: Workload) -> RunRecord:
+        return simulate(make_engine(400), burst, name)
+
+    monkeypatch.setattr(service_benefit, "served", up_twice)
+    monkeypatch.setattr(service_benefit, "_replay", replayed)
+    chosen = replace(
+        config(contenders=settings("fcfs", "andes"), policy="zoo/patient", bench_requests=0, bursts=1),
+        run_dir=str(tmp_path / "run"),
+        workload=WorkloadSettings("tiny", lengths="tiny", duration_s=2.0),
+    )
+    with pytest.raises(AndesError, match="did not come up"):
+        service_benefit.service_benefit(chosen)
+    kept = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert list(kept["bursts"]) == ["fcfs", "andes"] and len(kept["gains"]["andes"]["qoe_mean"]) == 1
 
 
 RECORDS = ["service_benefit.json", "gpu_service_benefit.json"]
