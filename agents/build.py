@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from numpy.random import SeedSequence
@@ -121,11 +122,14 @@ def held_out_bursts(engine: EngineConfig, settings: WorkloadSettings, load: floa
 
 def contenders_from(schedulers: Mapping[str, SchedulerSettings], policy: str | Sequence[str] | None) -> list[Contender]:
     """The configured schedulers, and the policies of bundles or training runs: none, one or several."""
-    contenders = [settings.contender for settings in schedulers.values()]
-    for one in [policy] if isinstance(policy, str) else policy or ():
-        bundle = load_bundle(policy_folder(one))
-        contenders.append(Contender(bundle.name, bundle=bundle))
-    return contenders
+    return [*(settings.contender for settings in schedulers.values()), *(one for one, _ in policies_from(policy))]
+
+
+def policies_from(policy: str | Sequence[str] | None) -> list[tuple[Contender, Path]]:
+    """The policies of bundles or training runs, each with the folder of its bundle."""
+    folders = [policy_folder(one) for one in ([policy] if isinstance(policy, str) else policy or ())]
+    bundles = [load_bundle(folder) for folder in folders]
+    return [(Contender(bundle.name, bundle=bundle), folder) for bundle, folder in zip(bundles, folders, strict=True)]
 
 
 def _drawn(

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from agents.build import held_out_bursts
+from agents.build import held_out_bursts, policies_from
 from agents.config import SchedulerSettings, WorkloadSettings
-from agents.export import policy_folder
 from agents.random_models import MODELS
 from agents.run_dir import RunDir, made_with, plain
 from agents.schema import ConfigError
@@ -28,7 +27,6 @@ from andes_engine.client.server import find_target, server_preemptions
 from andes_engine.contender import Contender
 from andes_engine.errors import UnknownNameError
 from andes_engine.metrics import summarize
-from andes_engine.policy.bundle import load_bundle
 from andes_engine.records import RunRecord
 from andes_engine.workload import Workload
 
@@ -106,10 +104,7 @@ class ServiceBenefitConfig:
             ConfigError: If there are fewer than two, or two of one name.
         """
         found: list[tuple[Contender, str | None]] = [(one.contender, None) for one in self.contenders.values()]
-        for name in [self.policy] if isinstance(self.policy, str) else self.policy or ():
-            folder = policy_folder(name).resolve()
-            bundle = load_bundle(folder)
-            found.append((Contender(bundle.name, bundle=bundle), str(folder)))
+        found += [(contender, str(folder.resolve())) for contender, folder in policies_from(self.policy)]
         names = [contender.name for contender, _ in found]
         if len(set(names)) < max(2, len(names)):
             raise ConfigError(f"contenders and policy: need at least two, each with its own name, got {names}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ SERVICE_COLUMNS = (
     ("tokens/s", "tokens_per_s", ".0f"),
 )
 BENCH_COLUMNS = (("bench: TTFT p50, ms", "median_ttft_ms"), ("bench: TTFT p99, ms", "p99_ttft_ms"))
-GAINS = (("qoe_mean", "+.3f"), ("throughput_lost", ".1%"))
 GPU_COLUMNS = (
     *SERVICE_COLUMNS[:3],
     ("TTFT p90, s", "ttft_p90_s", ".2f"),
@@ -68,10 +67,19 @@ def live_lines(runs: list[dict[str, Any]]) -> list[str]:
     fcfs = by_name.pop("fcfs", [])
     lines = []
     for name, mine in by_name.items():
-        gain = ", ".join(f"{a['qoe_mean'] - b['qoe_mean']:+.3f}" for a, b in zip(mine, fcfs, strict=True))
-        lost = ", ".join(f"{1 - a['tokens_per_s'] / b['tokens_per_s']:.0%}" for a, b in zip(mine, fcfs, strict=True))
-        lines.append(f"Live, {name} against FCFS, burst by burst: mean QoE {gain}; throughput lost {lost}.")
+        pairs = list(zip(mine, fcfs, strict=True))
+        gains = [a["qoe_mean"] - b["qoe_mean"] for a, b in pairs]
+        lost = [1 - a["tokens_per_s"] / b["tokens_per_s"] for a, b in pairs]
+        lines.append(gain_line(f"Live, {name} against FCFS", gains, lost, ".0%"))
     return lines
+
+
+def gain_line(who: str, gains: Sequence[float], lost: Sequence[float], percent: str) -> str:
+    """Gains of mean QoE and throughput lost, burst by burst."""
+    gained, losses = (
+        ", ".join(format(one, form) for one in every) for every, form in ((gains, "+.3f"), (lost, percent))
+    )
+    return f"{who}, burst by burst: mean QoE {gained}; throughput lost {losses}."
 
 
 def soaks_text(soaks: list[dict[str, Any]]) -> str:
@@ -139,11 +147,10 @@ def served_text(results: dict[str, Any]) -> str:
 
 def gain_lines(results: dict[str, Any]) -> list[str]:
     """Each contender against the reference, burst by burst."""
-    lines = []
-    for name, found in results["gains"].items():
-        gain, lost = (", ".join(format(value, form) for value in found[key]) for key, form in GAINS)
-        lines.append(f"{name} against {results['reference']}, burst by burst: mean QoE {gain}; throughput lost {lost}.")
-    return lines
+    return [
+        gain_line(f"{name} against {results['reference']}", found["qoe_mean"], found["throughput_lost"], ".1%")
+        for name, found in results["gains"].items()
+    ]
 
 
 def service_place(results: dict[str, Any]) -> tuple[str, str, str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 from agents.record_file import RecordFileError
 from agents.results.measured import SCALES, SEGMENT_SCALE, FloatArray
+
+Row = TypeVar("Row")
 
 ROWS = "rows.parquet"
 _SEGMENTS = "segments"
@@ -57,10 +59,8 @@ def write_kept(rows: Iterable[KeptRow], path: Path) -> Path:
     columns["seed"] = pa.array([row.seed for row in ordered], pa.int64())
     columns["spans"] = pa.array([row.segments.shape[1] for row in ordered], pa.int32())
     for key, scale in SCALES.items():
-        columns[key] = pa.array([_whole(row.values[key], scale) for row in ordered], pa.list_(pa.int32()))
-    columns[_SEGMENTS] = pa.array(
-        [_whole(row.segments.ravel(), SEGMENT_SCALE) for row in ordered], pa.list_(pa.int32())
-    )
+        columns[key] = pa.array([whole(row.values[key], scale) for row in ordered], pa.list_(pa.int32()))
+    columns[_SEGMENTS] = pa.array([whole(row.segments.ravel(), SEGMENT_SCALE) for row in ordered], pa.list_(pa.int32()))
     return write_whole_numbers(columns, path, _TEXTS, (*SCALES, _SEGMENTS))
 
 
@@ -88,13 +88,22 @@ def read_kept(path: Path) -> list[KeptRow]:
     Raises:
         RecordFileError: If it is damaged or of another kind.
     """
+    return read_whole_numbers(path, _row, "rows")
+
+
+def read_whole_numbers(path: Path, made_of: Callable[[dict[str, Any]], Row], what: str) -> list[Row]:
+    """What `made_of` makes of each line of a file of `write_whole_numbers`; none if there is no such file.
+
+    Raises:
+        RecordFileError: If it is damaged or of another kind; the message says `what` it should hold.
+    """
     if not path.is_file():
         return []
     try:
-        return [_row(entry) for entry in pq.read_table(path).to_pylist()]
+        return [made_of(entry) for entry in pq.read_table(path).to_pylist()]
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise RecordFileError(
-            f"{path}: no recorded rows, or damaged ({error!r}); remove it, or give recorded=null"
+            f"{path}: no recorded {what}, or damaged ({error!r}); remove it, or give recorded=null"
         ) from None
 
 
@@ -107,5 +116,6 @@ def _row(entry: dict[str, Any]) -> KeptRow:
     return KeptRow(**texts, seed=entry["seed"], values=values, segments=shaped)
 
 
-def _whole(values: FloatArray, scale: float) -> list[int]:
+def whole(values: FloatArray, scale: float) -> list[int]:
+    """Values in whole numbers of `scale`. Shape (n,)."""
     return [int(value) for value in np.round(values / scale)]

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from agents.record_file import RecordFileError
-from agents.results.kept import write_whole_numbers
+from agents.results.kept import read_whole_numbers, whole, write_whole_numbers
 
 LOAD_STEP, QOE_STEP = 1e-5, 1e-4
 """What loads and QoE are rounded to."""
@@ -33,8 +31,7 @@ def write_curves(curves: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Pa
     ]
     columns = {name: pa.array([one[place] for one in found], pa.string()) for place, name in enumerate(_TEXTS)}
     for name, step in zip(_NUMBERS, (LOAD_STEP, QOE_STEP), strict=True):
-        whole = [np.round(np.ravel(one[-1][name]) / step).astype(int).tolist() for one in found]
-        columns[name] = pa.array(whole, pa.list_(pa.int32()))
+        columns[name] = pa.array([whole(np.ravel(one[-1][name]), step) for one in found], pa.list_(pa.int32()))
     return write_whole_numbers(columns, path, _TEXTS, _NUMBERS)
 
 
@@ -45,17 +42,13 @@ def read_curves(path: Path) -> Curves:
         RecordFileError: If it is damaged or of another kind.
     """
     curves: Curves = {}
-    if not path.is_file():
-        return curves
-    try:
-        for row in pq.read_table(path).to_pylist():
-            by_arm = curves.setdefault(row["workload"], {})
-            entry = by_arm.setdefault(row["arm"], {"hash": row["hash"], "seeds": {}})
-            loads = np.array(row["loads"]) * LOAD_STEP
-            qoe = (np.array(row["qoe"]) * QOE_STEP).reshape(-1, len(loads))
-            entry["seeds"][row["seed"]] = {"loads": loads.tolist(), "qoe": qoe.tolist()}
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise RecordFileError(
-            f"{path}: no recorded curves, or damaged ({error!r}); remove it, or give recorded=null"
-        ) from None
+    for row, found in read_whole_numbers(path, _curve, "curves"):
+        entry = curves.setdefault(row["workload"], {}).setdefault(row["arm"], {"hash": row["hash"], "seeds": {}})
+        entry["seeds"][row["seed"]] = found
     return curves
+
+
+def _curve(row: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    loads = np.array(row["loads"]) * LOAD_STEP
+    qoe = (np.array(row["qoe"]) * QOE_STEP).reshape(-1, len(loads))
+    return {name: row[name] for name in _TEXTS}, {"loads": loads.tolist(), "qoe": qoe.tolist()}

@@ -30,6 +30,11 @@ from tests.live.stubs import INSTALLED
 ROOT = Path(__file__).parents[2]
 
 
+def config(**changes: object) -> ServiceBenefitConfig:
+    changes = {"emulate": "h100_llama3_8b", **changes}
+    return ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), **changes)  # type: ignore[arg-type]
+
+
 def test_margins_are_burst_by_burst() -> None:
     bursts = [make_workload(seed, 60, 20.0) for seed in (1, 2)]
     records = {name: [simulate(make_engine(400), burst, name) for burst in bursts] for name in ("fcfs", "andes")}
@@ -45,7 +50,7 @@ def test_margins_are_burst_by_burst() -> None:
 @pytest.mark.parametrize("wrong", [{"load": 0.0}, {"bursts": 0}, {"bench_requests": -1}])
 def test_what_cannot_work_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="need load > 0, bursts >= 1"):
-        ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), "h100_llama3_8b", **wrong)  # type: ignore[arg-type]
+        config(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -53,17 +58,12 @@ def test_what_cannot_work_is_refused(wrong: dict[str, float]) -> None:
     [
         ({"emulate": None}, ConfigError, "give one of them, such as emulate=null model=llama3_8b"),
         ({"emulate": "h100_llama3_8b", "model": "tiny"}, ConfigError, "give one of them"),
-        ({"model": "llama3_80b"}, UnknownNameError, "Did you mean 'llama3_8b'"),
+        ({"emulate": None, "model": "llama3_80b"}, UnknownNameError, "Did you mean 'llama3_8b'"),
     ],
 )
 def test_a_device_is_emulated_or_ones_own(device: dict[str, str], error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
-        ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), **device)  # type: ignore[arg-type]
-
-
-def config(**changes: object) -> ServiceBenefitConfig:
-    changes = {"emulate": "h100_llama3_8b", **changes}
-    return ServiceBenefitConfig(0, "runs/nowhere", WorkloadSettings("tiny"), **changes)  # type: ignore[arg-type]
+        config(**device)
 
 
 def settings(*names: str) -> dict[str, SchedulerSettings]:
@@ -147,10 +147,7 @@ def test_a_server_that_does_not_come_up_takes_nothing_with_it(tmp_path: Path, mo
     assert list(kept["bursts"]) == ["fcfs", "andes"] and len(kept["gains"]["andes"]["qoe_mean"]) == 1
 
 
-RECORDS = ["service_benefit.json", "gpu_service_benefit.json"]
-
-
-@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("name", ["service_benefit.json", "gpu_service_benefit.json"])
 def test_the_readme_says_what_the_committed_run_found(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
