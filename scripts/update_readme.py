@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from agents.document import few_colors
@@ -24,6 +25,7 @@ SOAK_BEGIN, SOAK_END = "<!-- soak:begin -->", "<!-- soak:end -->"
 SERVICE_BEGIN, SERVICE_END = "<!-- service:begin -->", "<!-- service:end -->"
 GPU_SERVICE_BEGIN, GPU_SERVICE_END = "<!-- gpu-service:begin -->", "<!-- gpu-service:end -->"
 GPU_BEGIN, GPU_END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
+HEADLINE_BEGIN, HEADLINE_END = "<!-- headline:begin -->", "<!-- headline:end -->"
 CLAIMS_BEGIN, CLAIMS_END = "<!-- claims:begin -->", "<!-- claims:end -->"
 GOALS_BEGIN, GOALS_END = "<!-- goals:begin -->", "<!-- goals:end -->"
 SERVICE_COLUMNS = (
@@ -192,6 +194,23 @@ def gpu_text(results: dict[str, Any]) -> str:
     return "\n\n".join([said, table, *live_lines(live), apart(results["live"]), error])
 
 
+def gpu_headline(results: dict[str, Any]) -> str:
+    """The same run in a sentence, for the first screen: mean QoE under each scheduler, and the most throughput that was lost."""
+    live, burst = results["live"]["live"], results["config"]["live"]
+    runs = {
+        name: [run for run in live if run["scheduler"] == name]
+        for name in dict.fromkeys(run["scheduler"] for run in live)
+    }
+    qoe = {name: median(run["qoe_mean"] for run in mine) for name, mine in runs.items()}
+    rate = {name: median(run["tokens_per_s"] for run in mine) for name, mine in runs.items()}
+    return (
+        f"On one {results['device']['name']} with an 8B model, in {counted(burst['bursts'], 'burst')} at {burst['load']:g} times "
+        f"saturation, readers got a mean QoE of {', '.join(f'{value:.3f} under `{name}`' for name, value in qoe.items())}; "
+        f"at most {1 - min(rate.values()) / rate['fcfs']:.0%} of the tokens/s of `fcfs`, vLLM's own order, was lost "
+        f"([the run](#live-against-simulated))."
+    )
+
+
 def apart(tiers: dict[str, Any]) -> str:
     """How far the simulator is from the engine in the same bursts, at most."""
     pairs = list(zip(tiers["simulated"], tiers["live"], strict=True))
@@ -289,6 +308,7 @@ def main(arguments: list[str]) -> None:
         return
     if len(runs) == 1 and (gpu := found_in(runs[0], "copy_s_per_block")):
         update_both(gpu_text(gpu), GPU_BEGIN, GPU_END, "gpu_run.json", gpu_kept(gpu))
+        update_block(gpu_headline(gpu), HEADLINE_BEGIN, HEADLINE_END)
         copy_picture(runs[0] / "figures" / GPU_PICTURE, ROOT / "docs" / GPU_PICTURE)
         return
     if not runs or not all((run / "table.md").is_file() for run in runs):
