@@ -32,6 +32,10 @@ UNLIMITED_S = kn.KNOBS[kn.PREFILL_BACKLOG_S].high
 """Upper bound of the knob `prefill_backlog_s`, which stands for none."""
 
 
+_MOST_PREEMPTIONS = 1e6
+"""A cap that is none, however fast the engine and slow the reader."""
+
+
 class Shortage(NamedTuple):
     """What a newcomer lacks (blocks, a batch slot), and what the engine owes already (tokens of prefill, seconds of copying)."""
 
@@ -101,6 +105,21 @@ def free_for_newcomers(survey: Survey, view: EngineView, knobs: FloatArray) -> i
 
 
 @compiled
+def preemption_cap(survey: Survey, knobs: FloatArray, step_time: FloatArray) -> int:
+    """How often a request may lose its KV cache: knobs `preemption_cap` and `preemption_cap_growth`.
+
+    A request that is generated many times faster than it is read may take turns with others: each turn fills its reader's buffer
+    for long enough. Where decoding is hardly faster than reading, whoever is preempted twice runs out.
+    """
+    cap, growth = knobs[kn.PREEMPTION_CAP], knobs[kn.PREEMPTION_CAP_GROWTH]
+    if growth > 0.0 and survey.running > 0:
+        context = survey.context_tokens * survey.running // survey.live
+        lead = survey.strictest_s / step_seconds(step_time, 0, survey.running, context, 0, 0)
+        cap *= max(lead / kn.USUAL_LEAD, 1.0) ** growth
+    return int(round(min(cap, _MOST_PREEMPTIONS)))
+
+
+@compiled
 def open_one(survey: Survey, plan: Decision) -> None:
     """Progress guarantee: an engine with nothing running opens its first waiting request."""
     if survey.running > plan.head[N_PREEMPT] or plan.head[N_ADMIT] > 0:
@@ -124,7 +143,7 @@ def _make_room(
     """Preempt the fewest lowest-priority requests outside the packed batch, if the newcomer is worth it."""
     head, outsiders = plan.head, plan.scratch[0]
     budget = int(round(knobs[kn.PREEMPTION_BUDGET])) - head[N_PREEMPT]
-    cap = int(round(knobs[kn.PREEMPTION_CAP]))
+    cap = preemption_cap(survey, knobs, step_time)
     freed, victims, victims_gain, recompute, copy_s = 0, 0, 0.0, 0, 0.0
     host_room = view.host_free_blocks
     start = head[N_PREEMPT]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.admission import free_for_newcomers, open_one, owes_too_much
+from andes_engine.admission import free_for_newcomers, open_one, owes_too_much, preemption_cap
 from andes_engine.batch_choice import batch_limit, rank_live, ranks_of
 from andes_engine.compile_cache import compiled_into_caller
 from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision
@@ -102,7 +102,7 @@ def _admit_chosen(
     """Admit chosen newcomers best first; each takes free room, then that of unchosen running requests, worst first."""
     head, running = plan.head, survey.running
     slots = batch_limit(view, knobs) - running
-    budget, cap = int(round(knobs[kn.PREEMPTION_BUDGET])), int(round(knobs[kn.PREEMPTION_CAP]))
+    budget, cap = int(round(knobs[kn.PREEMPTION_BUDGET])), preemption_cap(survey, knobs, step_time)
     free = free_for_newcomers(survey, view, knobs)
     worst, owed_tokens = running - 1 if preemptive else -1, survey.owed_tokens
     for place in range(running, survey.live):

@@ -56,6 +56,8 @@ feature)."""
 
 USUAL_READING_S = 40.0
 """Time that reading 200 tokens takes at 5 tokens/s: half of a chat response."""
+USUAL_LEAD = 8.0
+"""Tokens that an engine generates for a request in the time its reader takes for one: about those of an RTX 4090 with an 8B model."""
 
 KNOBS: tuple[Knob, ...] = (
     Knob("horizon_s", "s", 1.0, 400.0, 10.0, True, "how far ahead being served is compared with waiting (paper: dt)"),
@@ -143,6 +145,16 @@ KNOBS: tuple[Knob, ...] = (
         "longest time between iterations with newcomers while it pays that they wait for company: prefill, however little, slows "
         "down those who decode; 0 lets them in at once (as in the paper)",
     ),
+    Knob(
+        "preemption_cap_growth",
+        "1",
+        0.0,
+        1.0,
+        0.0,
+        False,
+        "how the preemption cap grows where decoding is far faster than reading: times (pace of the strictest reader over token "
+        f"latency over {USUAL_LEAD:g}) ** growth, never less than once; at 0 `preemption_cap` is all (as in the paper)",
+    ),
     *INDEX_KNOBS,
 )
 
@@ -171,6 +183,7 @@ INDEX = KNOB_COUNT - len(INDEX_KNOBS)
     PREFILL_BACKLOG_S,
     HORIZON_GROWTH,
     PREFILL_GATHER_S,
+    PREEMPTION_CAP_GROWTH,
 ) = range(INDEX)
 
 

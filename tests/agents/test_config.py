@@ -77,6 +77,7 @@ SETTINGS = (
     "static_index",
     "growing_index",
     "gathering_index",
+    "slicing_index",
     "clairvoyant",
 )
 
