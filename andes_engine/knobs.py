@@ -57,7 +57,7 @@ feature)."""
 USUAL_READING_S = 40.0
 """Time that reading 200 tokens takes at 5 tokens/s: half of a chat response."""
 USUAL_LEAD = 8.0
-"""Tokens that an engine generates for a request in the time its reader takes for one: about those of an RTX 4090 with an 8B model."""
+"""Tokens that an engine generates for a request while its reader takes in one: about as on an RTX 4090 with an 8B model."""
 
 KNOBS: tuple[Knob, ...] = (
     Knob("horizon_s", "s", 1.0, 400.0, 10.0, True, "how far ahead being served is compared with waiting (paper: dt)"),
