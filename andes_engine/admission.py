@@ -22,6 +22,7 @@ from andes_engine.request import Requests
 from andes_engine.schedulers.andes import delay_cost
 from andes_engine.step_time import prefill_seconds, step_seconds
 from andes_engine.survey import Survey, horizon_seconds, standing_at
+from andes_engine.turns import preemption_cap, preemption_gate
 
 FloatArray = NDArray[np.float64]
 
@@ -30,10 +31,6 @@ _TOGETHER = 16
 
 UNLIMITED_S = kn.KNOBS[kn.PREFILL_BACKLOG_S].high
 """Upper bound of the knob `prefill_backlog_s`, which stands for none."""
-
-
-_MOST_PREEMPTIONS = 1e6
-"""A cap that is none, however fast the engine and slow the reader."""
 
 
 class Shortage(NamedTuple):
@@ -105,21 +102,6 @@ def free_for_newcomers(survey: Survey, view: EngineView, knobs: FloatArray) -> i
 
 
 @compiled
-def preemption_cap(survey: Survey, knobs: FloatArray, step_time: FloatArray) -> int:
-    """How often a request may lose its KV cache: knobs `preemption_cap` and `preemption_cap_growth`.
-
-    A request that is generated many times faster than it is read may take turns with others: each turn fills its reader's buffer
-    for long enough. Where decoding is hardly faster than reading, whoever is preempted twice runs out.
-    """
-    cap, growth = knobs[kn.PREEMPTION_CAP], knobs[kn.PREEMPTION_CAP_GROWTH]
-    if growth > 0.0 and survey.running > 0:
-        context = survey.context_tokens * survey.running // survey.live
-        lead = survey.strictest_s / step_seconds(step_time, 0, survey.running, context, 0, 0)
-        cap *= max(lead / kn.USUAL_LEAD, 1.0) ** growth
-    return int(round(min(cap, _MOST_PREEMPTIONS)))
-
-
-@compiled
 def open_one(survey: Survey, plan: Decision) -> None:
     """Progress guarantee: an engine with nothing running opens its first waiting request."""
     if survey.running > plan.head[N_PREEMPT] or plan.head[N_ADMIT] > 0:
@@ -164,7 +146,7 @@ def _make_room(
         host_room -= kept_blocks
         copy_s += 2.0 * kept_blocks * view.host_copy_s_per_block
     enough = victims > 0 and freed >= shortage.blocks
-    outbids = plan.gain[newcomer] > knobs[kn.PREEMPTION_GATE] * victims_gain
+    outbids = plan.gain[newcomer] > preemption_gate(survey, knobs, step_time) * victims_gain
     if (
         enough
         and outbids

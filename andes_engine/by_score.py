@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.admission import free_for_newcomers, open_one, owes_too_much, preemption_cap
+from andes_engine.admission import free_for_newcomers, open_one, owes_too_much
 from andes_engine.batch_choice import batch_limit, rank_live, ranks_of
 from andes_engine.compile_cache import compiled_into_caller
 from andes_engine.decision_buffers import N_ADMIT, N_PREEMPT, Decision
@@ -23,6 +23,7 @@ from andes_engine.schedulers.score_view import ScoreView
 from andes_engine.schedulers.scoring import may_preempt, score_of
 from andes_engine.step_time import prefill_seconds, step_seconds
 from andes_engine.survey import Survey
+from andes_engine.turns import preemption_cap
 
 FloatArray = NDArray[np.float64]
 

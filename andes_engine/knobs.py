@@ -58,6 +58,8 @@ USUAL_READING_S = 40.0
 """Time that reading 200 tokens takes at 5 tokens/s: half of a chat response."""
 USUAL_LEAD = 8.0
 """Tokens that an engine generates for a request while its reader takes in one: about as on an RTX 4090 with an 8B model."""
+USUAL_LEAD_IN_TURNS = 3.0
+"""The same where all requests, running and waiting, share what is generated: some of them will be late below about this."""
 
 KNOBS: tuple[Knob, ...] = (
     Knob("horizon_s", "s", 1.0, 400.0, 10.0, True, "how far ahead being served is compared with waiting (paper: dt)"),
@@ -155,6 +157,17 @@ KNOBS: tuple[Knob, ...] = (
         "how the preemption cap grows where decoding is far faster than reading: times (pace of the strictest reader over token "
         f"latency over {USUAL_LEAD:g}) ** growth, never less than once; at 0 `preemption_cap` is all (as in the paper)",
     ),
+    Knob(
+        "preemption_gate_relief",
+        "1",
+        0.0,
+        4.0,
+        0.0,
+        False,
+        "how a gate above 1 falls, to 1 at least, while the running batch could supply everybody in turns: over (pace of the "
+        f"strictest reader over token latency x running over live requests over {USUAL_LEAD_IN_TURNS:g}) ** relief; at 0 "
+        "`preemption_gate` is all (as in the paper)",
+    ),
     *INDEX_KNOBS,
 )
 
@@ -184,6 +197,7 @@ INDEX = KNOB_COUNT - len(INDEX_KNOBS)
     HORIZON_GROWTH,
     PREFILL_GATHER_S,
     PREEMPTION_CAP_GROWTH,
+    PREEMPTION_GATE_RELIEF,
 ) = range(INDEX)
 
 

@@ -102,7 +102,9 @@ VARIANTS = {
     "small chunks": Contender("andes", "andes", {"prefill_tokens_per_step": 64.0, "kv_reserve": 0.05}),
     "prefill owed": Contender("andes", "andes", {"prefill_backlog_s": 0.1}),
     "prefill gathered": Contender("andes", "andes", {"prefill_gather_s": 0.2}),
-    "turns": Contender("andes", "andes", {"preemption_cap_growth": 1.0}),
+    "turns": Contender(
+        "andes", "andes", {"preemption_cap_growth": 1.0, "preemption_gate": 4.0, "preemption_gate_relief": 1.0}
+    ),
     "own score": Contender("own", "tests.own_score.shortest_context"),
 }
 
