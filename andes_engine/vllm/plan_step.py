@@ -5,6 +5,7 @@ The rules that keep vLLM's invariants hold here whatever the planner answers, an
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from andes_engine.vllm import adapter
@@ -65,11 +66,12 @@ class PlanStep:
         """The running requests, in vLLM's order."""
         scheduler, running = self._scheduler, [*self._scheduler.running]
         self._shown = running
-        ids = [request.request_id for request in running]
-        computed_tokens = [request.num_computed_tokens for request in running]
-        held_blocks = adapter.held_blocks(scheduler, ids)
+        ids = adapter.request_ids(running)
         return RunningViews(
-            ids, computed_tokens, held_blocks, lambda place: adapter.is_preemptible(scheduler, running[place])
+            ids,
+            adapter.computed_column(running),
+            adapter.held_blocks(scheduler, ids),
+            lambda place: adapter.is_preemptible(scheduler, running[place]),
         )
 
     def waiting_view(self) -> WaitingViews:
@@ -81,8 +83,8 @@ class PlanStep:
     def _look_at_waiting(self) -> list[str]:
         """Who waits, and who of them must not be admitted; once a step, as who is preempted in it rests anyway."""
         if self._waiting_ids is None:
-            self._waiting_ids = [name for gate in self._gates for name in gate.stored]
-            self._blocked = [name for gate in self._gates for name in gate.blocked()]
+            self._waiting_ids = [*chain.from_iterable(gate.stored for gate in self._gates)]
+            self._blocked = [*chain.from_iterable(gate.blocked() for gate in self._gates)]
             self._out = self._cooldown.resting(self._waiting, self._step).union(self._blocked)
         return self._waiting_ids
 

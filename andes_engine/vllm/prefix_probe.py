@@ -1,30 +1,11 @@
 """What vLLM's prefix cache still holds of each waiting request: the price of resuming it."""
 
-from collections.abc import Mapping, Sequence
-from itertools import repeat
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
+from operator import not_
+from typing import Any
 
 from andes_engine.vllm import adapter
-
-
-class Found(NamedTuple):
-    """What holds for as long as the cache has `last` and not `after`, keys of two blocks of a request in a row.
-
-    Attributes:
-        cached_tokens: Tokens up to the end of `last`.
-        last: The last block the cache holds; None: not even the first.
-        after: The block after it; None: there is none that could be found.
-        num_tokens: Of the request; with more of them there may be one.
-    """
-
-    cached_tokens: int
-    last: bytes | None
-    after: bytes | None
-    num_tokens: int
-
-
-_NOTHING = Found(0, b"", None, 0)
-"""Holds nowhere: an empty key is in no cache."""
 
 
 class PrefixProbe:
@@ -35,38 +16,64 @@ class PrefixProbe:
     """
 
     def __init__(self) -> None:
-        """Nothing known yet."""
-        self._found: dict[str, Found] = {}
+        """Nothing known yet.
+
+        What was found of a request holds for as long as the cache has its `last` block and not the one `after` it. Without
+        `last`, the cache has not even its first one; without `after`, there is none that could be found, at its `length`.
+        """
+        self._tokens: dict[str, int] = {}
+        self._last: dict[str, bytes] = {}
+        self._after: dict[str, bytes] = {}
+        self._length: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Of how many requests something is known."""
+        return len(self._tokens)
 
     def cached_tokens(self, scheduler: Any, request_ids: Sequence[str]) -> list[int] | None:
         """Tokens of waiting requests that need not be computed again; None for an engine that never finds any."""
         if not adapter.caches_prefixes(scheduler):
             return None
-        known, held, requests = self._found, adapter.found_blocks(scheduler), scheduler.requests
-        answers = [*map(known.get, request_ids, repeat(_NOTHING))]
-        for place, (_, last, after, num_tokens) in enumerate(answers):
-            if (
-                (last is not None and last not in held)
-                or after in held
-                or (after is None and requests[request_ids[place]].num_tokens != num_tokens)
-            ):
-                request = requests[request_ids[place]]
-                found = _search(scheduler, request, held, answers[place].cached_tokens)
-                answers[place] = known[request.request_id] = found
-        return [found.cached_tokens for found in answers]
+        held = adapter.found_blocks(scheduler)
+        for request_id in self._changed(held, scheduler.requests):
+            self._search(scheduler, request_id, held)
+        found = [*map(self._tokens.get, request_ids)]
+        if None in found:
+            for request_id in [name for name, tokens in zip(request_ids, found, strict=True) if tokens is None]:
+                self._search(scheduler, request_id, held)
+            found = [*map(self._tokens.get, request_ids)]
+        return found  # type: ignore[return-value]
 
     def forget(self, request_id: str) -> None:
         """The request runs, or is gone."""
-        self._found.pop(request_id, None)
+        for known in (self._tokens, self._last, self._after, self._length):
+            known.pop(request_id, None)
 
+    def _changed(self, held: Mapping[bytes, Any], requests: Mapping[str, Any]) -> list[str]:
+        """Requests of which what was found no longer holds; a step seldom has many, so none is looked at one by one."""
+        is_held = held.__contains__
+        evicted: Iterable[str] = ()
+        if not all(map(is_held, self._last.values())):
+            evicted = compress(self._last, map(not_, map(is_held, self._last.values())))
+        returned: Iterable[str] = ()
+        if any(map(is_held, self._after.values())):
+            returned = compress(self._after, map(is_held, self._after.values()))
+        grown = [name for name, length in self._length.items() if requests[name].num_tokens != length]
+        return [*dict.fromkeys([*evicted, *returned, *grown])]
 
-def _search(scheduler: Any, request: Any, held: Mapping[bytes, Any], known_tokens: int) -> Found:
-    size, hashes = scheduler.block_size, adapter.reusable_hashes(scheduler, request)
-    count = min(known_tokens // size, len(hashes))
-    while count > 0 and adapter.block_key(hashes[count - 1]) not in held:
-        count -= 1
-    while count < len(hashes) and adapter.block_key(hashes[count]) in held:
-        count += 1
-    last = adapter.block_key(hashes[count - 1]) if count > 0 else None
-    after = adapter.block_key(hashes[count]) if count < len(hashes) else None
-    return Found(count * size, last, after, request.num_tokens)
+    def _search(self, scheduler: Any, request_id: str, held: Mapping[bytes, Any]) -> None:
+        request, size = scheduler.requests[request_id], scheduler.block_size
+        hashes = adapter.reusable_hashes(scheduler, request)
+        count = min(self._tokens.get(request_id, 0) // size, len(hashes))
+        while count > 0 and adapter.block_key(hashes[count - 1]) not in held:
+            count -= 1
+        while count < len(hashes) and adapter.block_key(hashes[count]) in held:
+            count += 1
+        self.forget(request_id)
+        self._tokens[request_id] = count * size
+        if count > 0:
+            self._last[request_id] = adapter.block_key(hashes[count - 1])
+        if count < len(hashes):
+            self._after[request_id] = adapter.block_key(hashes[count])
+        else:
+            self._length[request_id] = request.num_tokens

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from andes_engine.vllm.contract import RunningView
+
+IntArray = NDArray[np.int64]
 
 
 class RunningViews(Sequence[RunningView]):
@@ -12,8 +17,8 @@ class RunningViews(Sequence[RunningView]):
 
     Args:
         request_ids: In the engine's order.
-        computed_tokens: Of each.
-        held_blocks: Of each.
+        computed_tokens: Of each. Shape (n,).
+        held_blocks: Of each. Shape (n,).
         preemptible: Whether the request at a place may be preempted.
     """
 
@@ -22,8 +27,8 @@ class RunningViews(Sequence[RunningView]):
     def __init__(
         self,
         request_ids: list[str],
-        computed_tokens: list[int],
-        held_blocks: list[int],
+        computed_tokens: IntArray,
+        held_blocks: IntArray,
         preemptible: Callable[[int], bool],
     ) -> None:
         self.request_ids, self.computed_tokens, self.held_blocks = request_ids, computed_tokens, held_blocks
@@ -34,15 +39,21 @@ class RunningViews(Sequence[RunningView]):
         """The same by column."""
         if isinstance(views, cls):
             return views
-        ids, computed, held = ([view[field] for view in views] for field in range(3))
-        return cls(ids, computed, held, lambda place: views[place].preemptible)  # type: ignore[arg-type]
+        ids = [view.request_id for view in views]
+        computed, held = (
+            np.array([(view.computed_tokens, view.held_blocks) for view in views], dtype=np.int64).reshape(-1, 2).T
+        )
+        return cls(ids, computed, held, lambda place: views[place].preemptible)
 
     def __len__(self) -> int:
         return len(self.request_ids)
 
     def __getitem__(self, place: int) -> RunningView:  # type: ignore[override]
         return RunningView(
-            self.request_ids[place], self.computed_tokens[place], self.held_blocks[place], self._preemptible(place)
+            self.request_ids[place],
+            int(self.computed_tokens[place]),
+            int(self.held_blocks[place]),
+            self._preemptible(place),
         )
 
 

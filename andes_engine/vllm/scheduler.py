@@ -182,13 +182,7 @@ class PlanningMixin(_MixedInto):
 
     def _report(self, planner: PlannerLike, scheduler_output: Any, outputs: Mapping[int, Any]) -> None:
         now_s = self.clock()
-        tokens = {
-            output.request_id: len(output.new_token_ids)
-            for client_outputs in outputs.values()
-            for output in client_outputs.outputs
-            if output.new_token_ids
-        }
-        if tokens:
+        if tokens := adapter.tokens_out(outputs):
             planner.emitted(tokens, now_s)
         step_done = getattr(planner, "step_done", None)
         if step_done is not None and scheduler_output.total_num_scheduled_tokens > 0:

@@ -75,4 +75,4 @@ def test_a_planner_is_shown_what_the_pool_holds(pipelined: bool, seed: int) -> N
     assert planner.preemptions > 10
     seen = np.array(planner.seen)
     assert (seen == 0).any() and len(set(seen[seen > 0])) > 3
-    assert not engine._scheduler._probe._found  # nothing is kept of those that are gone
+    assert len(engine._scheduler._probe) == 0  # nothing is kept of those that are gone
