@@ -42,7 +42,7 @@ def preemption_cap(survey: Survey, knobs: FloatArray, step_time: FloatArray) -> 
 def preemption_gate(survey: Survey, knobs: FloatArray, step_time: FloatArray) -> float:
     """Newcomer's gain over its victims' needed to preempt: knobs `preemption_gate` and `preemption_gate_relief`.
 
-    Relief is by the lead that everybody would have in turns. A gate above 1 stays there: a newcomer always has to outbid.
+    Relief is by the lead that everybody would have in turns. A gate above 1 falls to 1 at the lowest: a newcomer has to outbid.
     """
     gate, relief = knobs[kn.PREEMPTION_GATE], knobs[kn.PREEMPTION_GATE_RELIEF]
     if relief > 0.0 and survey.running > 0 and gate > 1.0:
