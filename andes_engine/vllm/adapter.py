@@ -136,12 +136,12 @@ def free_blocks(scheduler: Any) -> int:
     return int(scheduler.kv_cache_manager.block_pool.get_num_free_blocks())
 
 
-def request_ids(requests: Sequence[Any]) -> list[str]:
+def ids_of(requests: Sequence[Any]) -> list[str]:
     """Of vLLM's requests."""
     return [*map(_request_id, requests)]
 
 
-def computed_column(requests: Sequence[Any]) -> IntArray:
+def computed_tokens_of(requests: Sequence[Any]) -> IntArray:
     """Tokens in the KV cache of each request, those of a step under way included."""
     return np.fromiter(map(_num_computed_tokens, requests), np.int64, len(requests))
 
@@ -222,7 +222,8 @@ def host_tokens(scheduler: Any, request_ids: Sequence[str]) -> list[int] | None:
 
 def computed_tokens(scheduler: Any, request_ids: Sequence[str]) -> list[int]:
     """Tokens in the KV cache of requests, those of a step under way included."""
-    return [scheduler.requests[request_id].num_computed_tokens for request_id in request_ids]
+    computed: list[int] = computed_tokens_of([*map(scheduler.requests.__getitem__, request_ids)]).tolist()
+    return computed
 
 
 def copied_blocks(scheduler_output: Any) -> int:

@@ -66,10 +66,10 @@ class PlanStep:
         """The running requests, in vLLM's order."""
         scheduler, running = self._scheduler, [*self._scheduler.running]
         self._shown = running
-        ids = adapter.request_ids(running)
+        ids = adapter.ids_of(running)
         return RunningViews(
             ids,
-            adapter.computed_column(running),
+            adapter.computed_tokens_of(running),
             adapter.held_blocks(scheduler, ids),
             lambda place: adapter.is_preemptible(scheduler, running[place]),
         )

@@ -1,7 +1,7 @@
 """What vLLM's prefix cache still holds of each waiting request: the price of resuming it."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress
+from collections.abc import Mapping, Sequence
+from itertools import chain, compress, filterfalse
 from operator import not_
 from typing import Any
 
@@ -35,14 +35,10 @@ class PrefixProbe:
         if not adapter.caches_prefixes(scheduler):
             return None
         held = adapter.found_blocks(scheduler)
-        for request_id in self._changed(held, scheduler.requests):
+        unknown = filterfalse(self._tokens.__contains__, request_ids)
+        for request_id in [*self._changed(held, scheduler.requests), *unknown]:
             self._search(scheduler, request_id, held)
-        found = [*map(self._tokens.get, request_ids)]
-        if None in found:
-            for request_id in [name for name, tokens in zip(request_ids, found, strict=True) if tokens is None]:
-                self._search(scheduler, request_id, held)
-            found = [*map(self._tokens.get, request_ids)]
-        return found  # type: ignore[return-value]
+        return [*map(self._tokens.__getitem__, request_ids)]
 
     def forget(self, request_id: str) -> None:
         """The request runs, or is gone."""
@@ -52,14 +48,10 @@ class PrefixProbe:
     def _changed(self, held: Mapping[bytes, Any], requests: Mapping[str, Any]) -> list[str]:
         """Requests of which what was found no longer holds; a step seldom has many, so none is looked at one by one."""
         is_held = held.__contains__
-        evicted: Iterable[str] = ()
-        if not all(map(is_held, self._last.values())):
-            evicted = compress(self._last, map(not_, map(is_held, self._last.values())))
-        returned: Iterable[str] = ()
-        if any(map(is_held, self._after.values())):
-            returned = compress(self._after, map(is_held, self._after.values()))
-        grown = [name for name, length in self._length.items() if requests[name].num_tokens != length]
-        return [*dict.fromkeys([*evicted, *returned, *grown])]
+        evicted = compress(self._last, map(not_, map(is_held, self._last.values())))
+        returned = compress(self._after, map(is_held, self._after.values()))
+        grown = (name for name, length in self._length.items() if requests[name].num_tokens != length)
+        return [*dict.fromkeys(chain(evicted, returned, grown))]
 
     def _search(self, scheduler: Any, request_id: str, held: Mapping[bytes, Any]) -> None:
         request, size = scheduler.requests[request_id], scheduler.block_size

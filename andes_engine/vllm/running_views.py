@@ -40,9 +40,8 @@ class RunningViews(Sequence[RunningView]):
         if isinstance(views, cls):
             return views
         ids = [view.request_id for view in views]
-        computed, held = (
-            np.array([(view.computed_tokens, view.held_blocks) for view in views], dtype=np.int64).reshape(-1, 2).T
-        )
+        computed = np.array([view.computed_tokens for view in views], dtype=np.int64)
+        held = np.array([view.held_blocks for view in views], dtype=np.int64)
         return cls(ids, computed, held, lambda place: views[place].preemptible)
 
     def __len__(self) -> int:
