@@ -19,6 +19,7 @@ from agents.train import TrainResult, train
 from andes_engine.contender import Contender
 from andes_engine.metrics import summarize
 from andes_engine.policy.bundle import load_bundle
+from andes_engine.report.fidelity import AT_SPEED, LIVE
 from andes_engine.report.grid import Grid, to_markdown, to_rich
 from andes_engine.report.tables import compare as summaries
 from andes_engine.report.tables import comparison_grid
@@ -142,7 +143,7 @@ class Demo:
         table = self.run_dir.path / "table.md"
         table.write_text(to_markdown(*_readme_grids(compared, live)), encoding="utf-8")
         report = write_demo_report(self.run_dir.path, self.config, trained, compared, live, grids)
-        runs = {"simulated": live.simulated, "live": live.live} if live else {}
+        runs = {"simulated": live.simulated, "at_speed": live.at_speed, "live": live.live} if live else {}
         self.run_dir.write_results(
             {
                 "seconds": self.seconds,
@@ -157,8 +158,8 @@ class Demo:
 
 
 def live_grid(result: LiveResult, layout: Any = "columns") -> Grid:
-    """Simulator and live vLLM side by side, on the same requests."""
-    blocks = {"simulator": result.simulated, "live vLLM": result.live}
+    """Simulator, as calibrated and as fast as each live run, and live vLLM side by side, on the same requests."""
+    blocks = {"simulator": result.simulated, AT_SPEED: result.at_speed, LIVE: result.live}
     return comparison_grid(summaries(blocks), LIVE_TITLE, layout)
 
 

@@ -18,10 +18,18 @@ from agents.schema import ConfigError
 from andes_engine.contender import Contender
 from andes_engine.metrics import summarize
 from andes_engine.records import RunRecord
-from andes_engine.report.fidelity import AGAIN, LIVE, Comparison, agreement_sentences, fidelity_grid, ranking_grid
+from andes_engine.report.fidelity import (
+    AGAIN,
+    AT_SPEED,
+    LIVE,
+    Comparison,
+    agreement_sentences,
+    fidelity_grid,
+    ranking_grid,
+)
 from andes_engine.report.grid import Grid, to_markdown
 from andes_engine.sim.run import run_simulated
-from andes_engine.step_time import StepTime, preset
+from andes_engine.step_time import preset
 from andes_engine.step_time.presets import save_preset
 from andes_engine.workload import Workload
 
@@ -154,24 +162,16 @@ def _compare(
     from andes_engine.vllm.run import run_virtual
 
     live = runner.run(workload, contender)
-    drift = runner.drift()
-    as_fast = replace(runner.engine_config, step_time=scaled(runner.step_time, 1.0 + drift))
+    drift, as_run = runner.drift(), runner.engine_as_run()
     engines: dict[str, Callable[[], RunRecord]] = {
         AGAIN: lambda: runner.run(workload, contender),
         "simulator": lambda: run_simulated(runner.engine_config, workload, contender),
         "vLLM's scheduler, virtual clock": lambda: run_virtual(runner.config, runner.step_time, workload, contender),
         "real engine, emulated device": lambda: emulated.run(workload, contender),
-        "simulator, at this run's speed": lambda: run_simulated(as_fast, workload, contender),
+        AT_SPEED: lambda: run_simulated(as_run, workload, contender),
     }
     records = {LIVE: live, **{name: run() for name, run in engines.items()}}
     return Comparison(contender.name, load, drift, {name: summarize(record) for name, record in records.items()})
-
-
-def scaled(model: StepTime, factor: float) -> StepTime:
-    """The same engine, every iteration `factor` times as long."""
-    context_s = None if model.prefill_context is None else factor * model.prefill_context
-    parts = {name: tuple(factor * value for value in getattr(model, name)) for name in ("decode", "mixed", "floor")}
-    return replace(model, **parts, host_s=factor * model.host_s, prefill_context=context_s)  # type: ignore[arg-type]
 
 
 def _plain(entry: Comparison) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +44,8 @@ class LiveSettings:
 class LiveResult:
     """Records of the same bursts from both engines, the step-time model that was measured first, and its error if checked.
 
+    A machine need not stay as fast as it was when it was measured: `at_speed` are the simulator's records with iterations
+    together as long as each live run had them; how many times the calibrated length that is, its record notes as `slowdown`.
     `host_s` is vLLM's own time in an iteration of the calibration, median, s; `copy_s_per_block` the time to copy a KV block to
     host memory or back, 0 where none is kept.
     """
@@ -52,6 +54,7 @@ class LiveResult:
     host_s: float
     copy_s_per_block: float
     simulated: tuple[RunRecord, ...]
+    at_speed: tuple[RunRecord, ...]
     live: tuple[RunRecord, ...]
     unseen: UnseenError | None = None
 
@@ -86,13 +89,13 @@ def live_runs(
         calibration = runner.calibrate()
         unseen = runner.check() if check else None
         bursts = bursts_for(settings, runner.engine_config)
-        live = tuple(_run(runner, burst, contender) for burst in bursts for contender in contenders)
+        live, at_speed = zip(*(_run(runner, burst, entry) for burst in bursts for entry in contenders), strict=True)
         simulated = tuple(
             run_simulated(runner.engine_config, burst, contender, token_log=True)
             for burst in bursts
             for contender in contenders
         )
-    return LiveResult(calibration, runner.host_s, runner.copy_s_per_block, simulated, live, unseen)
+    return LiveResult(calibration, runner.host_s, runner.copy_s_per_block, simulated, at_speed, live, unseen)
 
 
 def bursts_for(settings: LiveSettings, engine: EngineConfig) -> list[Workload]:
@@ -103,9 +106,13 @@ def bursts_for(settings: LiveSettings, engine: EngineConfig) -> list[Workload]:
     return held_out_bursts(engine, traffic, settings.load, settings.bursts)
 
 
-def _run(runner: LiveRunner, burst: Workload, contender: Contender) -> RunRecord:
+def _run(runner: LiveRunner, burst: Workload, contender: Contender) -> tuple[RunRecord, RunRecord]:
+    """Live, and simulated at the speed of the live run."""
     with tqdm(total=len(burst), desc=f"live vLLM, {contender.name}", unit="request", leave=False, disable=None) as bar:
-        return runner.run(burst, contender, lambda _, started: bar.update(started - bar.n) and None)
+        live = runner.run(burst, contender, lambda _, started: bar.update(started - bar.n) and None)
+    engine = runner.engine_as_run()
+    again = run_simulated(engine, burst, contender)
+    return replace(live, notes={**live.notes, "slowdown": engine.slowdown}), again
 
 
 def throughput_lost(live: Sequence[RunRecord], candidate: str, reference: str) -> float:

@@ -12,6 +12,8 @@ from andes_engine.report.grid import MISSING, Cell, Column, Grid, spread_cell
 
 LIVE, AGAIN = "live vLLM", "live vLLM, once more"
 """The second run tells how far an engine can be expected to agree with the first: as far as it agrees with itself."""
+AT_SPEED = "simulator, at this run's speed"
+"""Every iteration as much slower than calibrated as those of the live run were."""
 
 FEW_PREEMPTIONS = 0.02
 """Preemptions per request below which a ratio says nothing."""

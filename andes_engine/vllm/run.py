@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
@@ -117,6 +118,10 @@ class LiveRunner:
         return (
             1.0 / (1.0 + unseen_error(self.step_time, [fit_sample(step) for step in self._engine.samples]).total) - 1.0
         )
+
+    def engine_as_run(self) -> EngineConfig:
+        """`engine_config`, as much slower than the model the scheduler plans with as the iterations of the last run were."""
+        return replace(self.engine_config, slowdown=1.0 + self.drift())
 
     def _measure(self, requests: list[EpisodeRequest]) -> list[LiveStep]:
         self._engine.replay(requests)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from andes_engine.report.fidelity import AT_SPEED
 from scripts import update_readme
 from tests.live.stubs import INSTALLED
 
@@ -55,13 +56,16 @@ def test_demo_end_to_end(tmp_path: Path, small_trace: Path) -> None:
         "compare on the trace",
         "serve the bundle in live vLLM",
     }
-    for tier in ("simulated", "live"):
+    for tier in ("simulated", "at_speed", "live"):
         assert [entry["scheduler"] for entry in results["live"][tier]] == ["fcfs", "andes", "learned"]
         assert all(entry["unfinished"] == 0 for entry in results["live"][tier])
     learned = results["live"]["live"][-1]
     assert learned["policy_decisions"] > 0 and learned["planner_failures"] == 0
+    slowdown = results["live"]["live"][0]["slowdown"]
+    as_calibrated, at_speed = (results["live"][tier][0]["tokens_per_s"] for tier in ("simulated", "at_speed"))
+    assert (at_speed < as_calibrated) == (slowdown > 1.0) and slowdown != 1.0
     table = (run / "table.md").read_text()
-    assert "live vLLM" in table and "| learned |" in table
+    assert "live vLLM" in table and AT_SPEED in table and "| learned |" in table
     page = (run / "report.html").read_text()
     assert page.count("<svg") >= 4 and "every live request got" in page.lower()
     assert (run / "figures" / "token_timelines_in_live_vllm.svg").is_file()

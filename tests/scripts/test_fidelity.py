@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from agents.config import SchedulerSettings
 from agents.export import policy_folder
-from agents.fidelity import FidelityConfig, _contenders, fidelity, scaled
+from agents.fidelity import FidelityConfig, _contenders, fidelity
 from agents.schema import ConfigError
 from andes_engine.policy.bundle import load_bundle
 from andes_engine.report.fidelity import AGAIN, LIVE, Comparison, agreement_sentences, fidelity_grid, ranking_grid
-from andes_engine.step_time import preset
 from tests.live.stubs import INSTALLED
 
 ROOT = Path(__file__).parents[2]
@@ -66,12 +63,6 @@ def test_what_agrees_is_counted_and_few_preemptions_do_not_count() -> None:
 def test_a_policy_that_was_trained_to_keep_kv_caches_recomputes() -> None:
     (policy,) = _contenders(FidelityConfig(0, "nowhere", {}, policy="zoo/robust"))
     assert load_bundle(policy_folder("zoo/robust")).keep_kv > 0.0 == policy.keep_kv
-
-
-def test_a_scaled_model_takes_that_much_longer_everywhere() -> None:
-    model = replace(preset("h100_llama3_8b"), host_s=0.002)
-    slower = scaled(model, 1.3)
-    np.testing.assert_allclose(slower.vector, 1.3 * model.vector)
 
 
 @pytest.mark.parametrize("wrong", [{"loads": ()}, {"loads": (0.0,)}, {"seeds": 0}, {"duration_s": -1.0}])
