@@ -290,7 +290,7 @@ def test_a_study_that_cannot_work_is_refused(override: str, tmp_path: Path) -> N
         config(tmp_path / "run", override)
 
 
-STARTS = {"static_index": "best_static"}
+STARTS = {"static_index": "static_index"}
 
 
 @pytest.mark.parametrize("name", group_names("search"))
