@@ -17,16 +17,16 @@ TRAINING = "Training"
 ROLLOUTS = 2
 
 LIGHT = (
-    *("env.load=[0.2,0.4]", "env.decision_interval_s=0.1", "reward=qoe"),
+    *("env.load=[0.2,0.4]", "env.decision_interval_s=0.1"),
     *("agent.batch_size=8192", "agent.n_epochs=4"),
 )
-"""Few live requests, a decision every few iterations, no reference alongside; few passes in large minibatches."""
+"""Few live requests, a decision every few iterations; few passes in large minibatches."""
 MANY = 4
 """Times as many engines there: what a step costs in torch and SB3 hardly grows with them."""
 
 
 def training_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
-    """PPO as the demo trains it, and where little is simulated between two decisions; on two cores."""
+    """PPO on the demo's engines and traffic, and where little is simulated between two decisions; on two cores."""
     cores = sorted(os.sched_getaffinity(0))[-2:]
     cases = (
         (engines, "", ()),
@@ -61,10 +61,10 @@ def learning_speed(engines: int, scale: float, cores: list[int], overrides: Sequ
 
 
 def demo_model(engines: int, overrides: Sequence[str]) -> Any:
-    """The demo's model, untrained, that logs nothing."""
+    """PPO for the demo, untrained, that logs nothing."""
     from stable_baselines3.common.logger import Logger
 
-    config = demo_config((f"env.num_envs={engines}", *overrides))
+    config = demo_config((f"env.num_envs={engines}", "agent=ppo_long", *overrides))
     model = build_model(config.agent, make_vec_env(config, env_config(config)), config.seed)
     model.set_logger(Logger(None, []))
     return model
