@@ -96,7 +96,7 @@ def test_readme_without_markers_is_refused() -> None:
 @pytest.mark.slow
 @INSTALLED
 def test_live_benefit_script(tmp_path: Path) -> None:
-    settings = ("policy=[zoo/robust,zoo/patient]", f"run_dir={tmp_path / 'lb'}", "live.bursts=1")
+    settings = ("policy=[zoo/patient_seed0,zoo/patient]", f"run_dir={tmp_path / 'lb'}", "live.bursts=1")
     command = [sys.executable, "-m", "scripts.live_benefit", *settings]
     done = subprocess.run(
         [*command, "live.duration_s=2.0"], cwd=ROOT, capture_output=True, text=True, timeout=550, check=False
@@ -104,4 +104,4 @@ def test_live_benefit_script(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "of the throughput lost" in " ".join(done.stdout.split())  # wherever the terminal wraps it
     runs = json.loads((tmp_path / "lb" / "results.json").read_text())["runs"]
-    assert [entry["scheduler"] for entry in runs] == ["fcfs", "andes", "robust", "patient"]
+    assert [entry["scheduler"] for entry in runs] == ["fcfs", "andes", "patient_seed0", "patient"]

@@ -61,8 +61,8 @@ def test_what_agrees_is_counted_and_few_preemptions_do_not_count() -> None:
 
 
 def test_a_policy_that_was_trained_to_keep_kv_caches_recomputes() -> None:
-    (policy,) = _contenders(FidelityConfig(0, "nowhere", {}, policy="zoo/robust"))
-    assert load_bundle(policy_folder("zoo/robust")).keep_kv > 0.0 == policy.keep_kv
+    (policy,) = _contenders(FidelityConfig(0, "nowhere", {}, policy="zoo/patient"))
+    assert load_bundle(policy_folder("zoo/patient")).keep_kv > 0.0 == policy.keep_kv
 
 
 @pytest.mark.parametrize("wrong", [{"loads": ()}, {"loads": (0.0,)}, {"seeds": 0}, {"duration_s": -1.0}])
