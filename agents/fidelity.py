@@ -162,7 +162,7 @@ def _compare(
     from andes_engine.vllm.run import run_virtual
 
     live = runner.run(workload, contender)
-    drift, as_run = runner.drift(), runner.engine_as_run()
+    as_run = runner.engine_as_run()
     engines: dict[str, Callable[[], RunRecord]] = {
         AGAIN: lambda: runner.run(workload, contender),
         "simulator": lambda: run_simulated(runner.engine_config, workload, contender),
@@ -171,7 +171,8 @@ def _compare(
         AT_SPEED: lambda: run_simulated(as_run, workload, contender),
     }
     records = {LIVE: live, **{name: run() for name, run in engines.items()}}
-    return Comparison(contender.name, load, drift, {name: summarize(record) for name, record in records.items()})
+    metrics = {name: summarize(record) for name, record in records.items()}
+    return Comparison(contender.name, load, as_run.slowdown - 1.0, metrics)
 
 
 def _plain(entry: Comparison) -> dict[str, object]:

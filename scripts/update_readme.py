@@ -17,6 +17,7 @@ from typing import Any
 
 from agents.document import few_colors
 from agents.json_file import write_json
+from andes_engine.report.fidelity import LIVE
 from andes_engine.report.grid import Cell, Column, Grid, markdown_lines, spread_cell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,7 +171,7 @@ def gpu_text(results: dict[str, Any]) -> str:
         dict.fromkeys(run["scheduler"] for run in live), reversed(results["live"].items())
     ):
         mine = [run for run in runs if run["scheduler"] == name]
-        where = "live vLLM" if tier == "live" else "simulator"
+        where = LIVE if tier == "live" else "simulator"
         rows.append(
             (Cell(name), Cell(where), *(spread_cell([run[key] for run in mine], form) for _, key, form in GPU_COLUMNS))
         )
