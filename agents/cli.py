@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from agents.interrupts import stoppable
 from agents.schema import SettingError
 from andes_engine.errors import AndesError, UnknownNameError
 from andes_engine.knobs import KNOB_NAMES
@@ -147,7 +148,8 @@ def clear_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], An
 def resumable(kept: str, run_dir: str) -> Iterator[None]:
     """Around work that goes on where it was stopped: an interrupt is told in one line, with what is kept and how to go on."""
     try:
-        yield
+        with stoppable():
+            yield
     except KeyboardInterrupt:
         print(f"interrupted; finished {kept} are kept, start again with run_dir={run_dir} to go on", file=sys.stderr)
         raise SystemExit(EXIT_INTERRUPTED) from None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from tqdm import tqdm
 
 from agents.config import TrainSettings
 from agents.failure import diverged
+from agents.interrupts import raise_if_interrupted
 from agents.tracking import Tracker
 
 
@@ -56,6 +55,7 @@ class Watch(BaseCallback):
         self._report_episodes()
 
     def _on_step(self) -> bool:
+        raise_if_interrupted()
         if self._bar is not None:
             self._bar.update(self.training_env.num_envs)
         infos = self.locals["infos"]
@@ -104,24 +104,6 @@ class TrackerWriter(KVWriter):
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGTERM as KeyboardInterrupt, so that a job that a cluster ends keeps its work."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread; then whoever runs that thread decides
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def tracker_logger(tracker: Tracker) -> Logger:

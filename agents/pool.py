@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import NamedTuple
 
+from agents.interrupts import raise_if_interrupted
 from andes_engine.contender import Contender
 from andes_engine.cores import available_cores
 from andes_engine.engine import EngineConfig
@@ -71,6 +72,7 @@ def _one_by_one(jobs: Sequence[Job], order: Sequence[int], tokens: bool) -> Iter
         except Exception as error:
             raise _failed(jobs[place], error) from error
         yield done
+        raise_if_interrupted()
 
 
 def _side_by_side(jobs: Sequence[Job], order: Sequence[int], count: int, tokens: bool) -> Iterator[Done]:
@@ -100,6 +102,7 @@ def _side_by_side(jobs: Sequence[Job], order: Sequence[int], count: int, tokens:
                     yield Done(place, *future.result())
                 elif failure is None:
                     failure = _died(jobs, busy) if isinstance(error, BrokenProcessPool) else _failed(jobs[place], error)
+            raise_if_interrupted()
     if failure is not None:
         raise failure
 

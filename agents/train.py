@@ -16,6 +16,7 @@ from agents.checkpoint import checkpoint_folder, checkpoint_state, resume, save_
 from agents.config import TrainConfig
 from agents.export import bundle_of, export_checkpoint
 from agents.failure import TrainingError, failure, how_to_go_on
+from agents.interrupts import stoppable
 from agents.model_card import model_card
 from agents.run_dir import RunDir, made_with, plain
 from agents.tracking import Tracker, tracking
@@ -119,7 +120,7 @@ class Training:
 
     def _learned(self) -> tuple[float, float, bool]:
         """Learn; wall clock in s, decisions per second without validation, and whether it was stopped from outside."""
-        from agents.learner import Watch, check_weights, stoppable, tracker_logger
+        from agents.learner import Watch, check_weights, tracker_logger
 
         settings, model = self.config.train, self.model
         model.set_logger(tracker_logger(self.tracker))
