@@ -61,10 +61,13 @@ class LiveRequests:
         self._users = UserNumbers()
         self._user_of: dict[int, str] = {}
         self._waiting: dict[int, None] = {}
-        self._prefilling: dict[str, None] = {}
+        self._prefilling: dict[str, int] = {}
+        """Who had so many tokens when admitted, and none since."""
         self._paces: Counter[float] = Counter()
         self.context_tokens = 0
         """Of all live requests together."""
+        self._running_rows: IntArray = np.zeros(0, dtype=np.int64)
+        self._seen = 0  # number of the views that these are of
         self._feed = TokenFeed(self.table, self._fair, self.counters)
 
     def add(
@@ -75,6 +78,7 @@ class LiveRequests:
         expectation = self._expectation(asked, prompt_tokens)
         if request_id in self.table:
             self._drop(request_id)
+            self._seen = 0
         user = str(asked.get("qoe_user", ""))
         row = self.table.add(request_id, arrival_s, prompt_tokens, *expectation, self._enter(user))
         self._user_of[row] = user
@@ -113,12 +117,13 @@ class LiveRequests:
             columns.admitted_s[row] = now_s
             columns.cached_tokens[row] = columns.host_tokens[row] = 0
             self._waiting.pop(row, None)
-            self._prefilling[request_id] = None
+            self._prefilling[request_id] = int(columns.emitted_tokens[row])
 
     def emitted(self, tokens: Mapping[str, int], now_s: float) -> None:
         """Tokens came out, so many of each of these requests."""
         self.context_tokens += self._feed.take(tokens, float(now_s), self.memory.user_service)
-        for request_id in [name for name in self._prefilling if name in tokens]:
+        emitted = self.table.columns.emitted_tokens
+        for request_id in [name for name, had in self._prefilling.items() if emitted[self.table.row(name)] > had]:
             del self._prefilling[request_id]
 
     def preempted(self, request_id: str, computed_tokens: int) -> None:
@@ -177,9 +182,20 @@ class LiveRequests:
     def note_running(self, running: Sequence[RunningView]) -> IntArray:
         """Rows of the running requests, in the engine's order, brought up to date."""
         views = RunningViews.of(running)
-        rows, columns = self.table.rows_of(views.request_ids), self.table.columns
+        rows, columns = self._rows_of(views), self.table.columns
         columns.computed_tokens[rows] = views.computed_tokens
         columns.held_blocks[rows] = views.held_blocks
+        return rows
+
+    def _rows_of(self, views: RunningViews) -> IntArray:
+        """Rows of the running requests; those of the views before are known."""
+        number, places = views.since or (0, None)
+        if places is None or number != self._seen + 1 or len(self._running_rows) == 0:
+            rows = self.table.rows_of(views.request_ids)
+        else:
+            rows, new = self._running_rows[places], np.flatnonzero(places < 0)
+            rows[new] = self.table.rows_of([views.request_ids[place] for place in new.tolist()])
+        self._running_rows, self._seen = rows, number
         return rows
 
     def note_waiting(self, waiting: Sequence[WaitingView]) -> IntArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ IntArray = NDArray[np.int64]
 
 
 def named_plan(
-    decision: Decision, table: RequestTable, shown: list[str], running: IntArray, max_batched_tokens: int
+    decision: Decision, table: RequestTable, shown: Sequence[str], running: IntArray, max_batched_tokens: int
 ) -> Plan:
     """What was decided.
 
@@ -46,11 +48,11 @@ def named_plan(
     )
 
 
-def _run_order(order: IntArray, shown: list[str], running: IntArray, rows: int) -> RunOrder | None:
+def _run_order(order: IntArray, shown: Sequence[str], running: IntArray, rows: int) -> RunOrder | None:
     """The order decided on; None if those that stay keep theirs."""
     if len(order) == 0:
         return None
     place_of = np.empty(rows, dtype=np.int64)
     place_of[running] = np.arange(len(running))
     places = place_of[order]
-    return None if (places[1:] > places[:-1]).all() else RunOrder(shown, places.tolist())
+    return None if (places[1:] > places[:-1]).all() else RunOrder(shown, places)

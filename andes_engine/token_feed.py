@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from andes_engine.live_steps import take_tokens
 from andes_engine.request_table import RequestTable
+from andes_engine.vllm.tokens_out import TokensOut
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -44,7 +45,8 @@ class TokenFeed:
             now_s: When, s.
             user_service: Counters of the users. Shape (users,).
         """
-        ids, given = [*tokens], [*tokens.values()]
+        by_column = TokensOut.of(tokens)
+        ids, given = by_column.request_ids, by_column.counts
         if len(ids) > len(self._rows):
             self._make_room(2 * len(ids))
         if ids != self._ids:

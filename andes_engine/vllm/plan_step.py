@@ -13,6 +13,7 @@ from andes_engine.vllm.contract import HostRoom, Plan, PlannerLike
 from andes_engine.vllm.cooldown import Cooldown
 from andes_engine.vllm.gated_queue import GatedQueue
 from andes_engine.vllm.prefix_probe import PrefixProbe
+from andes_engine.vllm.running_memory import RunningMemory
 from andes_engine.vllm.running_views import RunningViews, RunOrder
 from andes_engine.vllm.waiting_views import WaitingViews
 
@@ -24,7 +25,13 @@ class PlanStep:
     """A throwaway owner of one step: `ask`, then `preempt`, `reorder` and `pause`, then `gate`."""
 
     def __init__(
-        self, scheduler: Any, gates: list[GatedQueue], cooldown: Cooldown, probe: PrefixProbe, step: int
+        self,
+        scheduler: Any,
+        gates: list[GatedQueue],
+        cooldown: Cooldown,
+        probe: PrefixProbe,
+        running: RunningMemory,
+        step: int,
     ) -> None:
         """Take the state to plan for.
 
@@ -33,16 +40,17 @@ class PlanStep:
             gates: Its gated waiting queues, in the order vLLM scans them.
             cooldown: Who may not resume yet.
             probe: What the prefix cache holds of waiting requests.
+            running: What the last look at the running requests found.
             step: Number of the step being planned.
         """
         self._scheduler = scheduler
         self._gates = gates
         self._cooldown = cooldown
         self._probe = probe
+        self._running = running
         self._step = step
         self.ignored = 0
         """Decisions that could not be followed: unknown requests, unsafe preemptions."""
-        self._shown: list[Any] = []
         self._waiting_ids: list[str] | None = None
         self._blocked: list[str] = []
         self._out: set[str] = set()
@@ -60,18 +68,11 @@ class PlanStep:
     def look(self) -> tuple[RunningViews, WaitingViews, int, HostRoom]:
         """What a planner is shown: running, waiting, free blocks, host memory."""
         scheduler = self._scheduler
-        return self.running_view(), self.waiting_view(), adapter.free_blocks(scheduler), adapter.host_room(scheduler)
-
-    def running_view(self) -> RunningViews:
-        """The running requests, in vLLM's order."""
-        scheduler, running = self._scheduler, [*self._scheduler.running]
-        self._shown = running
-        ids = adapter.ids_of(running)
-        return RunningViews(
-            ids,
-            adapter.computed_tokens_of(running),
-            adapter.held_blocks(scheduler, ids),
-            lambda place: adapter.is_preemptible(scheduler, running[place]),
+        return (
+            self._running.look(scheduler),
+            self.waiting_view(),
+            adapter.free_blocks(scheduler),
+            adapter.host_room(scheduler),
         )
 
     def waiting_view(self) -> WaitingViews:
@@ -110,10 +111,9 @@ class PlanStep:
         """
         if order is None:
             return
-        running = self._scheduler.running
-        if isinstance(order, RunOrder) and len(order) == len(running):
-            running[:] = [*map(self._shown.__getitem__, order.places)]
+        if isinstance(order, RunOrder) and self._running.follow(self._scheduler, order):
             return
+        running = self._scheduler.running
         others = {request.request_id: request for request in running}
         named = [request for name in order if (request := others.pop(name, None)) is not None]
         running[:] = [*named, *others.values()]

@@ -20,19 +20,23 @@ class RunningViews(Sequence[RunningView]):
         computed_tokens: Of each. Shape (n,).
         held_blocks: Of each. Shape (n,).
         preemptible: Whether the request at a place may be preempted.
+        since: Number of these views, and where each request was in those of the number before, -1 where it was not. Shape (n,).
+            None: they stand alone.
     """
 
-    __slots__ = ("_preemptible", "computed_tokens", "held_blocks", "request_ids")
+    __slots__ = ("_preemptible", "computed_tokens", "held_blocks", "request_ids", "since")
 
     def __init__(
         self,
-        request_ids: list[str],
+        request_ids: Sequence[str],
         computed_tokens: IntArray,
         held_blocks: IntArray,
         preemptible: Callable[[int], bool],
+        since: tuple[int, IntArray] | None = None,
     ) -> None:
         self.request_ids, self.computed_tokens, self.held_blocks = request_ids, computed_tokens, held_blocks
         self._preemptible = preemptible
+        self.since = since
 
     @classmethod
     def of(cls, views: Sequence[RunningView]) -> RunningViews:
@@ -61,12 +65,12 @@ class RunOrder(Sequence[str]):
 
     Args:
         request_ids: The requests as they were shown.
-        places: Places in that list, first to run first.
+        places: Places in that list, first to run first. Shape (n,).
     """
 
     __slots__ = ("_request_ids", "places")
 
-    def __init__(self, request_ids: list[str], places: list[int]) -> None:
+    def __init__(self, request_ids: Sequence[str], places: IntArray) -> None:
         self._request_ids, self.places = request_ids, places
 
     def __len__(self) -> int:

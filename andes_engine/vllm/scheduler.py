@@ -27,6 +27,7 @@ from andes_engine.vllm.gated_queue import GatedQueue  # noqa: E402
 from andes_engine.vllm.plan_step import STOCK_PLAN, PlanStep  # noqa: E402
 from andes_engine.vllm.planning_counters import PlanningCounters  # noqa: E402
 from andes_engine.vllm.prefix_probe import PrefixProbe  # noqa: E402
+from andes_engine.vllm.running_memory import RunningMemory  # noqa: E402
 from andes_engine.vllm.section import andes_section  # noqa: E402
 from andes_engine.vllm.step_load import prefill_tokens  # noqa: E402
 
@@ -60,6 +61,7 @@ class PlanningMixin(_MixedInto):
         self._planned_step = 0
         self._cooldown = Cooldown()
         self._probe = PrefixProbe()
+        self._looks = RunningMemory()
         self._freed: dict[str, bool] = {}
         self._gates = [self._gated(name) for name in adapter.waiting_queue_names(self)]
         planner = planner_from_config(vllm_config, self)
@@ -116,7 +118,7 @@ class PlanningMixin(_MixedInto):
         return self._plan_step().look()
 
     def _plan_step(self) -> PlanStep:
-        return PlanStep(self, self._gates, self._cooldown, self._probe, self._planned_step)
+        return PlanStep(self, self._gates, self._cooldown, self._probe, self._looks, self._planned_step)
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Plan, then let vLLM schedule. Without a planner: vLLM alone."""
@@ -136,6 +138,7 @@ class PlanningMixin(_MixedInto):
         finally:
             for gate in self._gates:
                 gate.open()
+        self._looks.stepped(self, output)
         self.counters.ignored += not kept
         self._safely(self._report_admitted, self._planner, output)
         return output

@@ -22,6 +22,7 @@ def test_tokens_out_are_those_of_all_clients_without_requests_that_got_none() ->
     assert adapter.tokens_out(outputs) == {"a": 1, "c": 2}
     assert adapter.tokens_out({0: SimpleNamespace(outputs=[output("a", 7)])}) == {"a": 1}
     assert adapter.tokens_out({}) == {}
+    assert not adapter.tokens_out({0: SimpleNamespace(outputs=[output("b")])})
 
 
 def test_blocks_held_are_those_of_all_kinds_of_layers() -> None:
@@ -30,8 +31,9 @@ def test_blocks_held_are_those_of_all_kinds_of_layers() -> None:
     scheduler = SimpleNamespace(
         kv_cache_manager=SimpleNamespace(coordinator=SimpleNamespace(single_type_managers=groups))
     )
-    assert adapter.held_blocks(scheduler, ["b", "a", "gone"]).tolist() == [1, 3, 0]
-    assert adapter.held_blocks(scheduler, []).tolist() == []
+    requests = [SimpleNamespace(request_id=name) for name in ("b", "a", "gone")]
+    assert adapter.held_blocks(scheduler, requests, np.zeros(3, np.int64)).tolist() == [1, 3, 0]
+    assert adapter.held_blocks(scheduler, [], np.zeros(0, np.int64)).tolist() == []
 
 
 def test_views_of_one_request_each_are_the_same_by_column() -> None:

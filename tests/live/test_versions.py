@@ -20,7 +20,7 @@ from andes_engine.vllm.episode import LiveConfig
 from andes_engine.vllm.virtual_clock import VirtualEngine
 from tests.live.stubs import INSTALLED, overload, step_time_s
 
-SOURCES = ("adapter", "scheduler", "gated_queue", "plan_step", "prefix_probe", "step_load")
+SOURCES = ("adapter", "scheduler", "gated_queue", "plan_step", "prefix_probe", "running_memory", "step_load")
 FOLDER = Path(adapter.__file__).parent
 
 
@@ -44,6 +44,7 @@ NAMES = [
             "max_model_len",
             "max_num_running_reqs",
             "max_num_scheduled_tokens",
+            "num_lookahead_tokens",
             "requests",
             "reset_prefix_cache",
             "running",
@@ -74,7 +75,7 @@ NAMES = [
     ),
     Name("cached_block_hash_to_block", "_cache"),
     Name("coordinator", "single_type_managers"),
-    Name("group", "req_to_blocks"),
+    *(Name("group", attribute) for attribute in ("block_size", "req_to_blocks")),
     *(
         Name("request", attribute)
         for attribute in [
@@ -125,6 +126,7 @@ OWNER_OF = {
     "params": "sampling_params",
     "super()": "scheduler",
     "scheduler.kv_cache_manager": "manager",
+    "groups[0]": "group",
 }
 """Names under which the sources hold the objects, where they are not the owner's."""
 
@@ -198,9 +200,10 @@ def test_the_names_hold_what_the_adapter_reads(parts: Parts) -> None:
     shape = adapter.engine_shape(scheduler)
     assert (shape.block_size, shape.kv_blocks) == (config.block_size, config.kv_blocks - 1)
     assert (shape.max_num_seqs, shape.max_batched_tokens) == (config.max_num_seqs, config.max_batched_tokens)
-    held = sum(adapter.held_blocks(scheduler, [live.request_id for live in scheduler.running]))
-    assert adapter.held_blocks(scheduler, [request.request_id])[0] > 0
-    assert held + adapter.free_blocks(scheduler) == shape.kv_blocks  # no prompt is shared here
+    running = scheduler.running
+    held = adapter.held_blocks(scheduler, running, adapter.computed_tokens_of(running))
+    assert request in running and held.min() > 0
+    assert held.sum() + adapter.free_blocks(scheduler) == shape.kv_blocks  # no prompt is shared here
     assert request.status.name == "RUNNING"
     assert adapter.pause(scheduler, request)
     with adapter.kept_free(scheduler, 3) as kept:
@@ -260,7 +263,7 @@ def test_the_gate_is_all_that_vllm_asks_of_a_queue() -> None:
 
 
 def attributes_used(module: str) -> set[tuple[str, str]]:
-    """(owner, attribute) of every access in a module to one of the objects above; `getattr`, `hasattr` and `_column` count."""
+    """(owner, attribute) of every access in a module to one of the objects above; `getattr` and `hasattr` count."""
     used = set()
     owners = {name.owner for name in NAMES}
     for node in ast.walk(ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))):
@@ -270,8 +273,6 @@ def attributes_used(module: str) -> set[tuple[str, str]]:
             if not isinstance(node.args[1], ast.Constant):
                 continue
             held, attribute = ast.unparse(node.args[0]), str(node.args[1].value)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "_column":
-            held, attribute = map(ast.literal_eval, node.args)
         else:
             continue
         owner = OWNER_OF.get(held, held.rpartition(".")[2].lstrip("_"))
