@@ -20,7 +20,7 @@ from andes_engine.report.svg import svg_text
 LARGEST_SVG_BYTES = 20_000
 """A drawing that takes more is kept as pixels: the repository stays small."""
 
-PIXELS_PER_INCH = 84
+PIXELS_PER_INCH = 80
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from agents.build import held_out_bursts
 from agents.config import WorkloadSettings
+from agents.schema import ConfigError
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.records import RunRecord
@@ -32,12 +33,23 @@ class LiveSettings:
         duration_s: Arrivals stop after this time, s; the engine then drains.
         bursts: Bursts, each from a held-out seed of its own.
         lengths: Length family; must fit the engine.
+
+    Raises:
+        ConfigError: If there is nothing to run.
     """
 
     load: float = 2.0
     duration_s: float = 10.0
     bursts: int = 1
     lengths: str = "tiny"
+
+    def __post_init__(self) -> None:
+        """Refuse."""
+        if self.bursts < 1:
+            raise ConfigError(f"bursts = {self.bursts} must be at least 1; the demo without a live part: live=null")
+        for name in ("load", "duration_s"):
+            if not getattr(self, name) > 0.0:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,13 +119,12 @@ class Statement:
         rows = []
         for case in self.cases:
             reference = found[case.name, first]["qoe_mean"]
-            for arm in self.arms:
+            for place, arm in enumerate(self.arms):
                 mine = found[case.name, arm.name]
                 cells = [value_cell(mine[key], metric(key).digits) for key in self.keys]
                 gain = value_cell(mine["qoe_mean"] - reference, 3, "+"), value_cell(mine["qoe_mean"] / reference, 2)
-                rows.append(
-                    (Cell(case.name), Cell(arm.name), *cells, *(gain if arm.name != first else (Cell(), Cell())))
-                )
+                said = Cell("" if place else case.name)
+                rows.append((said, Cell(arm.name), *cells, *(gain if arm.name != first else (Cell(), Cell()))))
         seeds = len(next(iter(found.values()))["qoe_mean"])
         notes = (f"Median over {seeds} workloads, lowest and highest in brackets; differences and ratios are paired.",)
         return Grid(self.title, columns, tuple(rows), notes)

@@ -34,8 +34,9 @@ def qoe_load_panels(settings: Mapping[str, ByLoad], load_label: str = "load, req
     columns = 3 if len(settings) in (3, 5, 6, 9) else min(COLUMNS, len(settings))
     rows = -(-len(settings) // columns)
     with house_style():
-        figure = Figure(figsize=(WIDTH_IN, 0.9 + 1.95 * rows), layout="constrained")
-        panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        figure = Figure(figsize=(WIDTH_IN, 0.9 + 1.6 * rows), layout="constrained")
+        same_loads = len({tuple(sorted(by_load)) for by_load in settings.values()}) == 1
+        panels = figure.subplots(rows, columns, sharex=same_loads, sharey=True, squeeze=False).ravel()
         for place, (axes, (setting, by_load)) in enumerate(zip(panels, settings.items(), strict=False)):
             draw_load_curves(axes, dict(sorted(by_load.items())), looks, "qoe_mean")
             for drawn in (*axes.lines,):
@@ -43,6 +44,8 @@ def qoe_load_panels(settings: Mapping[str, ByLoad], load_label: str = "load, req
             axes.set(ylim=(-0.02, 1.03))
             axes.set_title(fill(setting, _TITLE_CHARACTERS[columns]), fontsize=8.5)
             axes.tick_params(labelsize=8.5)
+            if same_loads:
+                axes.tick_params(labelbottom=place + columns >= len(settings))
             if place % columns == 0:
                 axes.set_ylabel("mean QoE", fontsize=9)
         for axes in panels[len(settings) :]:

@@ -17,7 +17,7 @@ from agents.fidelity import FidelityConfig
 from agents.fine_tune import FineTuneConfig
 from agents.live_benefit import LiveBenefitConfig
 from agents.replay import ReplayConfig
-from agents.schema import from_mapping
+from agents.schema import ConfigError, from_mapping
 from agents.service_benefit import ServiceBenefitConfig
 from andes_engine.action import DEFAULT_ACTION_KNOBS, action_names
 from andes_engine.errors import AndesError, UnknownNameError
@@ -160,3 +160,11 @@ def test_wrong_names_inside_are_refused() -> None:
             config = from_mapping(TrainConfig, compose("train", override))
             agent_settings(config.agent)
             env_config(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"), [("bursts=0", "at least 1"), ("load=0", "above 0"), ("duration_s=-1", "above 0")]
+)
+def test_a_live_part_with_nothing_to_run_is_refused(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=f"live: {override.split('=')[0]} = .* must be {told}"):
+        from_mapping(LiveBenefitConfig, compose("live_benefit", f"live.{override}"))
