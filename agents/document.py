@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from agents.compare_report import file_stem
@@ -20,7 +22,7 @@ from andes_engine.report.svg import svg_text
 LARGEST_SVG_BYTES = 20_000
 """A drawing that takes more is kept as pixels: the repository stays small."""
 
-PIXELS_PER_INCH = 80
+PIXELS_PER_INCH = 72
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +81,12 @@ def _picture(folder: Path, figures: Path, entry: ReportFigure) -> str:
     svg, place = svg_text(entry.figure).encode(), figures / file_stem(entry.title)
     small = len(svg) <= LARGEST_SVG_BYTES
     place = place.with_suffix(".svg" if small else ".png")
-    (folder / place).write_bytes(svg if small else few_colors(png_bytes(entry.figure, PIXELS_PER_INCH)))
+    (folder / place).write_bytes(svg if small else few_colors(_crisp_png(entry.figure)))
     return f"![{entry.title}]({place.as_posix()})\n\n{entry.caption}"
+
+
+def _crisp_png(figure: Figure) -> bytes:
+    """Pixels with hard edges, of which many repeat; letters keep their soft ones."""
+    for drawn in figure.findobj(lambda part: hasattr(part, "set_antialiased") and not isinstance(part, Text)):
+        drawn.set_antialiased(False)  # type: ignore[attr-defined]
+    return png_bytes(figure, PIXELS_PER_INCH)
