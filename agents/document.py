@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,9 +19,6 @@ from andes_engine.report.grid import Grid, to_markdown
 from andes_engine.report.html import ReportFigure
 from andes_engine.report.provenance import commit, versions
 from andes_engine.report.svg import svg_text
-
-LARGEST_SVG_BYTES = 20_000
-"""A drawing that takes more is kept as pixels: the repository stays small."""
 
 PIXELS_PER_INCH = 72
 
@@ -78,15 +76,21 @@ def few_colors(png: bytes, colors: int = 24, widest_px: int | None = None) -> by
 
 
 def _picture(folder: Path, figures: Path, entry: ReportFigure) -> str:
-    svg, place = svg_text(entry.figure).encode(), figures / file_stem(entry.title)
-    small = len(svg) <= LARGEST_SVG_BYTES
-    place = place.with_suffix(".svg" if small else ".png")
-    (folder / place).write_bytes(svg if small else few_colors(_crisp_png(entry.figure)))
+    drawings = {".svg": svg_text(entry.figure).encode(), ".png": few_colors(_crisp_png(entry.figure))}
+    ending = min(drawings, key=lambda ending: len(drawings[ending]))
+    place = (figures / file_stem(entry.title)).with_suffix(ending)
+    (folder / place).write_bytes(drawings[ending])
     return f"![{entry.title}]({place.as_posix()})\n\n{entry.caption}"
 
 
 def _crisp_png(figure: Figure) -> bytes:
     """Pixels with hard edges, of which many repeat; letters keep their soft ones."""
-    for drawn in figure.findobj(lambda part: hasattr(part, "set_antialiased") and not isinstance(part, Text)):
-        drawn.set_antialiased(False)  # type: ignore[attr-defined]
-    return png_bytes(figure, PIXELS_PER_INCH)
+    drawn: list[Any] = figure.findobj(lambda part: hasattr(part, "set_antialiased") and not isinstance(part, Text))
+    soft = [part.get_antialiased() for part in drawn]
+    try:
+        for part in drawn:
+            part.set_antialiased(False)
+        return png_bytes(figure, PIXELS_PER_INCH)
+    finally:
+        for part, before in zip(drawn, soft, strict=True):
+            part.set_antialiased(before)

@@ -54,12 +54,10 @@ def judgement(found: Mapping[str, Mapping[str, Effect]], reference: str, seeds: 
 
 
 def _alike(rest: Mapping[str, Effect]) -> list[str]:
-    """A line for each suite: the range of the differences, and the settings."""
-    by_suite: dict[str, dict[str, float]] = {}
+    """A line for each suite: how many settings, and the range of their differences."""
+    by_suite: dict[str, list[float]] = {}
     for where, one in rest.items():
-        suite, _, setting = where.partition(": ")
-        by_suite.setdefault(suite, {})[setting] = one.value
+        by_suite.setdefault(where.partition(": ")[0], []).append(one.value)
     return [
-        f"- {suite}, {min(found.values()):+.3f} to {max(found.values()):+.3f}: {'; '.join(found)}"
-        for suite, found in by_suite.items()
+        f"- {suite}: {len(found)} settings, {min(found):+.3f} to {max(found):+.3f}" for suite, found in by_suite.items()
     ]
