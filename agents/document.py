@@ -60,11 +60,9 @@ def write_page(
     return path
 
 
-def few_colors(png: bytes, colors: int = 24, widest_px: int | None = None) -> bytes:
+def few_colors(png: bytes, colors: int = 24) -> bytes:
     """A drawing with so many colours, a fifth of the size, not dithered: a third are those of most of it, the rest far apart."""
     whole, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
-    if widest_px is not None:
-        whole.thumbnail((widest_px, whole.height), Image.Resampling.LANCZOS)
     found, counts = np.unique(np.asarray(whole).reshape(-1, 3), axis=0, return_counts=True)
     areas = found[np.argsort(-counts)[: colors // 3]]
     lines = whole.quantize(colors - len(areas), method=Image.Quantize.MAXCOVERAGE).getpalette()

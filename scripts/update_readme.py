@@ -8,6 +8,7 @@ The others have markers of their own, and their results go to docs/.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -15,7 +16,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from agents.document import few_colors
 from agents.json_file import write_json
 from andes_engine.report.fidelity import LIVE
 from andes_engine.report.grid import Cell, Column, Grid, markdown_lines, spread_cell
@@ -44,8 +44,7 @@ GPU_COLUMNS = (
     SERVICE_COLUMNS[-1],
 )
 GPU_PICTURE = "gpu_ttft_in_live_vllm.svg"
-PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.png")
-PICTURE_COLORS, PICTURE_WIDTH_PX = 20, 640  # wide enough to read, small enough for the repository
+PICTURES = ("qoe_against_load.svg", "token_timelines_in_live_vllm.svg")
 
 
 def results_text(runs: list[Path]) -> str:
@@ -299,7 +298,7 @@ def main(arguments: list[str]) -> None:
         update_both(soaks_text(soaks), SOAK_BEGIN, SOAK_END, "soak.json", soaks)
         return
     if len(runs) == 1 and (reproduction := found_in(runs[0], "claims")):
-        update_both(claims_text(reproduction), CLAIMS_BEGIN, CLAIMS_END, "reproduction/claims.json", reproduction)
+        update_block(claims_text(reproduction), CLAIMS_BEGIN, CLAIMS_END)  # REPRODUCTION.md has them already
         return
     if len(runs) == 1 and (goals := found_in(runs[0], "goals")):
         update_block(goals_text(goals), GOALS_BEGIN, GOALS_END)  # RESULTS.md and its rows are recorded already
@@ -310,7 +309,7 @@ def main(arguments: list[str]) -> None:
     if len(runs) == 1 and (gpu := found_in(runs[0], "copy_s_per_block")):
         update_both(gpu_text(gpu), GPU_BEGIN, GPU_END, "gpu_run.json", gpu_kept(gpu))
         update_block(gpu_headline(gpu), HEADLINE_BEGIN, HEADLINE_END)
-        copy_picture(runs[0] / "figures" / GPU_PICTURE, ROOT / "docs" / GPU_PICTURE)
+        shutil.copyfile(runs[0] / "figures" / GPU_PICTURE, ROOT / "docs" / GPU_PICTURE)
         return
     if not runs or not all((run / "table.md").is_file() for run in runs):
         raise SystemExit(f"error: give run directories of scripts.demo or scripts.live_benefit, got {arguments}")
@@ -318,13 +317,7 @@ def main(arguments: list[str]) -> None:
     readme.write_text(replaced(readme.read_text(encoding="utf-8"), results_text(runs)), encoding="utf-8")
     for name in PICTURES:
         if (drawn := runs[0] / "figures" / name).is_file():
-            copy_picture(drawn, ROOT / "docs" / name)
-
-
-def copy_picture(drawn: Path, to: Path) -> None:
-    """Copy a drawing; one of pixels with fewer colours."""
-    content = drawn.read_bytes()
-    to.write_bytes(few_colors(content, PICTURE_COLORS, PICTURE_WIDTH_PX) if to.suffix == ".png" else content)
+            shutil.copyfile(drawn, ROOT / "docs" / name)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ HOUR_PUBLISHED = {
     "peak_queue": ("peak queue", "85 % shorter"),
 }
 """Phi-3.5-MoE, multi-round ShareGPT, an hour of BurstGPT (Andes v2)."""
+HOUR_SCHEDULERS = ("fcfs", "andes", "tuned_andes")
 HOUR_SETTING = "phi_3_5_moe, burstgpt hour, sharegpt_multi_round"
 
 ByPoint = Mapping[str, Mapping[float, Sequence[RunRecord]]]
@@ -56,7 +57,8 @@ def hour_section(outcomes: Sequence[Outcome]) -> Section:
     columns += [Column(metric_label(metric(key))) for key in HOUR_KEYS]
     rows = []
     for setting, by_name in runs.items():
-        for place, (name, record) in enumerate(by_name.items()):
+        shown = {name: record for name, record in by_name.items() if name in HOUR_SCHEDULERS}
+        for place, (name, record) in enumerate(shown.items()):
             numbers, said = summarize(record), "" if place else setting.replace(", burstgpt hour", "")
             cells = [value_cell(np.array([numbers[key]]), metric(key).digits) for key in HOUR_KEYS]
             rows.append((Cell(said), Cell(name), *cells))

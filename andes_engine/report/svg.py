@@ -14,6 +14,11 @@ from matplotlib.figure import Figure
 from andes_engine.report.style import house_style
 
 Point = tuple[Decimal, Decimal]
+Step = tuple[str, list[Decimal]]
+"""A letter of a path and its numbers."""
+
+SEEN_POINTS = 0.2
+"""A corner nearer than this to a straight line, in points, is not drawn."""
 
 METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
@@ -35,7 +40,8 @@ def compact(svg: str) -> str:
     svg = re.sub(r'\bd="([^"]*)"', lambda path: f'd="{short_path(path.group(1))}"', svg)
     svg = re.sub(r'<path d="M[^A-Za-z"]*"[^>]*/>', "", svg)  # a point draws nothing
     svg = re.sub(r' clip-path="([^"]*)"([^>]*?) style="', r'\2 style="clip-path: \1; ', svg)
-    return terse_styles(with_classes(one_font(short_names(without_names(re.sub(r"\n\s*", "\n", svg))))))
+    styled = with_classes(one_font(short_names(without_names(re.sub(r"\n\s*", "\n", svg)))))
+    return terse_styles(with_lines_together(styled))
 
 
 def _short_numbers(tag: str) -> str:
@@ -76,8 +82,11 @@ def without_names(svg: str) -> str:
 
 
 def with_classes(svg: str) -> str:
-    """The same drawing with each style that is used three times or more written once, as a class of the style sheet."""
-    counted = Counter(re.findall(r' style="([^"]*)"', svg))
+    """The same drawing with each style that is used three times or more written once, as a class of the style sheet.
+
+    Where it is clipped is a class of its own: panels differ in that alone.
+    """
+    counted = Counter(part for style in re.findall(r' style="([^"]*)"', svg) for part in _parts(style))
     names = {style: f"s{place}" for place, (style, times) in enumerate(counted.most_common()) if times > 2}
     svg = re.sub(r' style="([^"]*)"', lambda found: _styled(found, names), svg)
     rules = "".join(f".{name}{{{style}}}" for style, name in names.items())
@@ -94,21 +103,39 @@ def terse_styles(svg: str) -> str:
     )
 
 
+def with_lines_together(svg: str) -> str:
+    """The same drawing with lines of one class in one path where nothing but text is between them, as between those of a grid."""
+    before = ""
+    while svg != before:
+        before, svg = svg, _LINES_APART.sub(r'<path d="\1\4" \2/>\3', svg)
+    return svg
+
+
+_LINES_APART = re.compile(r'<path d="([^"z]*)" (class="[^"]*")/>((?:\n<text[^\n]*</text>)*)\n<path d="(M[^"z]*)" \2/>')
+
+
 def _styled(found: re.Match[str], names: Mapping[str, str]) -> str:
-    name = names.get(found.group(1))
-    return f' class="{name}"' if name else found.group()
+    parts = _parts(found.group(1))
+    classes = " ".join(names[part] for part in parts if part in names)
+    rest = "; ".join(part for part in parts if part not in names)
+    return (f' class="{classes}"' if classes else "") + (f' style="{rest}"' if rest else "")
+
+
+def _parts(style: str) -> list[str]:
+    """Where something is clipped, and the rest of its style."""
+    clip, _, rest = style.partition("; ") if style.startswith("clip-path") else ("", "", style)
+    return [part for part in (clip, rest) if part]
 
 
 def short_path(path: str) -> str:
-    """The same path, each line in the shortest form that SVG has for it, and none of no length.
+    """The same path, each line in the shortest form that SVG has for it, and no corner that nobody would see.
 
     Numbers are added as decimals, so what is relative does not drift.
     """
     parts: list[str] = []
     here = start = (Decimal(0), Decimal(0))
     before = ""
-    for command, rest in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
-        numbers = [Decimal(number) for number in rest.split()]
+    for command, numbers in _without_faint_corners(_steps(path)):
         there = start if command in "Zz" else (numbers[-2], numbers[-1])
         if command != "L":
             before = command
@@ -119,6 +146,47 @@ def short_path(path: str) -> str:
         start = there if command == "M" else start
         here = there
     return "".join(parts)
+
+
+def _steps(path: str) -> list[Step]:
+    found = re.findall(r"([A-Za-z])([^A-Za-z]*)", path)
+    return [(command, [Decimal(number) for number in rest.split()]) for command, rest in found]
+
+
+def _without_faint_corners(steps: Sequence[Step]) -> list[Step]:
+    """The steps of a path without those lines whose end lies on the way to a later one."""
+    kept: list[Step] = []
+    place = 0
+    while place < len(steps):
+        end = place + 1
+        while end < len(steps) and steps[end][0] == "L" and steps[place][0] in "ML":
+            end += 1
+        corners = [(float(numbers[-2]), float(numbers[-1])) for _, numbers in steps[place:end] if numbers]
+        kept += [steps[place + corner] for corner in _corners(corners)] if end - place > 2 else steps[place:end]
+        place = end
+    return kept
+
+
+def _corners(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the points that a line through them needs, the others are nearer to it than can be seen (Douglas-Peucker)."""
+    needed, parts = {0, len(points) - 1}, [(0, len(points) - 1)]
+    while parts:
+        first, last = parts.pop()
+        (x, y), (to_x, to_y) = points[first], points[last]
+        along, between = complex(to_x - x, to_y - y), range(first + 1, last)
+        far = [_distance(complex(points[place][0] - x, points[place][1] - y), along) for place in between]
+        if far and max(far) > SEEN_POINTS:
+            corner = between[far.index(max(far))]
+            needed.add(corner)
+            parts += [(first, corner), (corner, last)]
+    return sorted(needed)
+
+
+def _distance(point: complex, along: complex) -> float:
+    """Of a point from the stretch between nought and `along`."""
+    length = abs(along)
+    share = (point * along.conjugate()).real / length**2 if length else 0.0
+    return abs(point - min(max(share, 0.0), 1.0) * along)
 
 
 def _line(here: Point, there: Point, before: str) -> tuple[str, str]:
@@ -152,6 +220,6 @@ def inline_svg(figure: Figure, title: str, prefix: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", svg)
-    svg = re.sub(r'\bclass="', f'class="{prefix}', svg)
+    svg = re.sub(r'(?<=\bclass=")[^"]*', lambda names: re.sub(r"\bs(?=\d)", f"{prefix}s", names.group()), svg)
     svg = re.sub(r"(?<=\})\.(s\d+\{)", rf".{prefix}\1", svg)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)

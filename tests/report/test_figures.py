@@ -170,7 +170,7 @@ def test_styles_are_written_once_and_stay_apart_in_a_page() -> None:
     pages = [
         inline_svg(learning_curve([0, 1, 2], [0.5, 0.6, 0.7], {"fcfs": 0.4}, "mine"), "t", f"f{n}-") for n in (0, 1)
     ]
-    used = [set(re.findall(r'class="([^"]*)"', page)) for page in pages]
+    used = [{name for names in re.findall(r'class="([^"]*)"', page) for name in names.split()} for page in pages]
     ruled = [set(re.findall(r"\.([\w-]+)\{", page)) for page in pages]
     assert all(len(names) > 3 for names in used) and not used[0] & used[1]
     assert used == ruled
@@ -184,3 +184,14 @@ def test_a_staircase_is_half_as_long_and_the_same() -> None:
         )
         == "M0 0V3.5H2L3 4l1.1-.3-1 1Q1 2 3 5V6zL1 1"
     )
+
+
+def test_corners_that_nobody_would_see_are_left_out() -> None:
+    straight = "".join(f"L {step} {2 * step} \n" for step in range(1, 50))
+    assert short_path(f"M 0 0 \n{straight}") == "M0 0L49 98"
+    bent = [(step, 30 * np.sin(step / 40)) for step in range(200)]
+    drawn = short_path(f"M 0 0 \n{''.join(f'L {x} {y:.1f} ' for x, y in bent)}")
+    kept = re.findall(r"[Ll ]", drawn)
+    assert len(kept) < 80
+    ends = [float(number) for number in re.findall(r"-?[\d.]+", short_path("M 0 0 L 1 .1 L 2 5 L 3 .1 L 4 0"))]
+    assert ends[:2] == [0.0, 0.0] and "2 5" in short_path("M 0 0 L 1 .1 L 2 5 L 3 .1 L 4 0")
