@@ -189,9 +189,6 @@ def test_a_staircase_is_half_as_long_and_the_same() -> None:
 def test_corners_that_nobody_would_see_are_left_out() -> None:
     straight = "".join(f"L {step} {2 * step} \n" for step in range(1, 50))
     assert short_path(f"M 0 0 \n{straight}") == "M0 0L49 98"
-    bent = [(step, 30 * np.sin(step / 40)) for step in range(200)]
-    drawn = short_path(f"M 0 0 \n{''.join(f'L {x} {y:.1f} ' for x, y in bent)}")
-    kept = re.findall(r"[Ll ]", drawn)
-    assert len(kept) < 80
-    ends = [float(number) for number in re.findall(r"-?[\d.]+", short_path("M 0 0 L 1 .1 L 2 5 L 3 .1 L 4 0"))]
-    assert ends[:2] == [0.0, 0.0] and "2 5" in short_path("M 0 0 L 1 .1 L 2 5 L 3 .1 L 4 0")
+    bent = [f"L {step} {30 * np.sin(step / 40):.1f}" for step in range(200)]
+    assert 10 < len(re.findall(r"[Ll ]", short_path(f"M 0 0 {' '.join(bent)}"))) < 80
+    assert short_path("M 0 0 L 1 .1 L 2 0 L 2 5") == "M0 0H2V5"
