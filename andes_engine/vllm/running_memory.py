@@ -40,7 +40,8 @@ class RunningMemory:
         computed, prefills = self._asked(running, places)
         self._serial += 1
         self._running, self._places = running, np.arange(len(running))
-        self._computed, self._prefills, self._looked = computed, prefills, True
+        self._computed, self._prefills = computed, prefills
+        self._looked, self._one_more = True, False  # until a step has been scheduled, for whoever looks twice
         return RunningViews(
             adapter.Names(running),
             computed,
