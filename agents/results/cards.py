@@ -54,10 +54,8 @@ def judgement(found: Mapping[str, Mapping[str, Effect]], reference: str, seeds: 
 
 
 def _alike(rest: Mapping[str, Effect]) -> list[str]:
-    """A line for each suite: how many settings, and the range of their differences."""
+    """A line for each suite: in how many settings, and the range of their differences."""
     by_suite: dict[str, list[float]] = {}
     for where, one in rest.items():
         by_suite.setdefault(where.partition(": ")[0], []).append(one.value)
-    return [
-        f"- {suite}: {len(found)} settings, {min(found):+.3f} to {max(found):+.3f}" for suite, found in by_suite.items()
-    ]
+    return [f"- {suite}, in {len(found)}: {min(found):+.3f} to {max(found):+.3f}" for suite, found in by_suite.items()]

@@ -257,7 +257,7 @@ def test_a_card_says_where_it_loses() -> None:
     text = judgement({**found, "shifting": {"day": Effect(0.0, -0.1, 0.1, 5, 9)}}, "best_static", 5)
     better, worse, rest = (part.split("\n\n")[1] for part in text.split("\n\n**")[1:])
     assert better == "- held_out: code: +0.020 [+0.010, +0.030]" and worse.startswith("- held_out: chat: -0.020")
-    assert rest == "- shifting, +0.000 to +0.000: day"
+    assert rest == "- shifting, in 1: +0.000 to +0.000"
 
 
 def test_curves_of_seeds_become_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
