@@ -20,7 +20,7 @@ from andes_engine.report.html import ReportFigure
 from andes_engine.report.provenance import commit, versions
 from andes_engine.report.svg import svg_text
 
-PIXELS_PER_INCH = 72
+PIXELS_PER_INCH, COLORS = 72, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,12 @@ def write_page(
     return path
 
 
-def few_colors(png: bytes, colors: int = 24) -> bytes:
+def _few_colors(png: bytes) -> bytes:
     """A drawing with so many colours, a fifth of the size, not dithered: a third are those of most of it, the rest far apart."""
     whole, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
     found, counts = np.unique(np.asarray(whole).reshape(-1, 3), axis=0, return_counts=True)
-    areas = found[np.argsort(-counts)[: colors // 3]]
-    lines = whole.quantize(colors - len(areas), method=Image.Quantize.MAXCOVERAGE).getpalette()
+    areas = found[np.argsort(-counts)[: COLORS // 3]]
+    lines = whole.quantize(COLORS - len(areas), method=Image.Quantize.MAXCOVERAGE).getpalette()
     palette = Image.new("P", (1, 1))
     palette.putpalette([*areas.ravel().tolist(), *(lines or ())])
     drawn = whole.quantize(palette=palette, dither=Image.Dither.NONE)
@@ -74,7 +74,7 @@ def few_colors(png: bytes, colors: int = 24) -> bytes:
 
 
 def _picture(folder: Path, figures: Path, entry: ReportFigure) -> str:
-    drawings = {".svg": svg_text(entry.figure).encode(), ".png": few_colors(_crisp_png(entry.figure))}
+    drawings = {".svg": svg_text(entry.figure).encode(), ".png": _few_colors(_crisp_png(entry.figure))}
     ending = min(drawings, key=lambda ending: len(drawings[ending]))
     place = (figures / file_stem(entry.title)).with_suffix(ending)
     (folder / place).write_bytes(drawings[ending])

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from agents.build import held_out_bursts
 from agents.config import WorkloadSettings
-from agents.schema import ConfigError
+from agents.schema import ConfigError, check_positive
 from andes_engine.contender import Contender
 from andes_engine.engine import EngineConfig
 from andes_engine.records import RunRecord
@@ -47,9 +47,7 @@ class LiveSettings:
         """Refuse."""
         if self.bursts < 1:
             raise ConfigError(f"bursts = {self.bursts} must be at least 1; the demo without a live part: live=null")
-        for name in ("load", "duration_s"):
-            if not getattr(self, name) > 0.0:
-                raise ConfigError(f"{name} = {getattr(self, name)} must be above 0")
+        check_positive(self, "load", "duration_s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from agents.build import drops_long, workload_at_rate
 from agents.config import WorkloadSettings
 from agents.evaluate import Outcome, run_entries
 from agents.run_dir import RunDir, plain
-from agents.schema import ConfigError
+from agents.schema import check_positive
 from andes_engine.client.open_loop import OpenLoop, Sent, open_session
 from andes_engine.client.outcome import client_record
 from andes_engine.client.server import Target, find_target, server_preemptions
@@ -63,9 +62,7 @@ class LoadConfig:
     trace: str | None = None
 
     def __post_init__(self) -> None:
-        for what, value in (("rate", self.rate), ("timeout_s", self.timeout_s)):
-            if not (math.isfinite(value) and value > 0.0):
-                raise ConfigError(f"{what} = {value} must be finite and > 0")
+        check_positive(self, "rate", "timeout_s")
 
 
 @dataclass(frozen=True, slots=True)

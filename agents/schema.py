@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -14,6 +15,18 @@ Made = TypeVar("Made")
 
 class ConfigError(AndesError):
     """A configuration value of the wrong kind, or one that is missing."""
+
+
+def check_positive(settings: Any, *names: str) -> None:
+    """Refuse, by name, what is not a finite number above 0.
+
+    Raises:
+        ConfigError: If one of these attributes is none.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value > 0.0):
+            raise ConfigError(f"{name} = {value} must be finite and > 0")
 
 
 class SettingError(ConfigError):

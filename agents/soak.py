@@ -15,7 +15,7 @@ from agents.config import WorkloadSettings
 from agents.load import allow_many_connections
 from agents.local_server import LocalServer, local_server
 from agents.run_dir import RunDir, made_with, plain
-from agents.schema import ConfigError
+from agents.schema import ConfigError, check_positive
 from agents.soak_checks import (
     Counts,
     Verdict,
@@ -78,10 +78,9 @@ class SoakConfig:
     timeout_s: float = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "rate", "vandals_per_s", "swap_every_s", "sample_every_s", "growth_mib", "timeout_s"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0.0):
-                raise ConfigError(f"{name} = {value} must be finite and > 0")
+        check_positive(
+            self, "minutes", "rate", "vandals_per_s", "swap_every_s", "sample_every_s", "growth_mib", "timeout_s"
+        )
         if not 0.0 <= self.warm_up_share < 1.0:
             raise ConfigError(f"warm_up_share = {self.warm_up_share} must be at least 0 and below 1")
 

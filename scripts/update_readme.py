@@ -313,8 +313,7 @@ def main(arguments: list[str]) -> None:
         return
     if not runs or not all((run / "table.md").is_file() for run in runs):
         raise SystemExit(f"error: give run directories of scripts.demo or scripts.live_benefit, got {arguments}")
-    readme = ROOT / "README.md"
-    readme.write_text(replaced(readme.read_text(encoding="utf-8"), results_text(runs)), encoding="utf-8")
+    update_block(results_text(runs), BEGIN, END)
     for name in PICTURES:
         if (drawn := runs[0] / "figures" / name).is_file():
             shutil.copyfile(drawn, ROOT / "docs" / name)

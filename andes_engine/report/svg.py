@@ -161,22 +161,21 @@ def _without_faint_corners(steps: Sequence[Step]) -> list[Step]:
         end = place + 1
         while end < len(steps) and steps[end][0] == "L" and steps[place][0] in "ML":
             end += 1
-        corners = [(float(numbers[-2]), float(numbers[-1])) for _, numbers in steps[place:end] if numbers]
-        kept += [steps[place + corner] for corner in _corners(corners)] if end - place > 2 else steps[place:end]
+        run = steps[place:end]
+        kept += [run[corner] for corner in _corners([complex(*numbers) for _, numbers in run])] if len(run) > 2 else run
         place = end
     return kept
 
 
-def _corners(points: Sequence[tuple[float, float]]) -> list[int]:
+def _corners(points: Sequence[complex]) -> list[int]:
     """Places of the points that a line through them needs, the others are nearer to it than can be seen (Douglas-Peucker)."""
     needed, parts = {0, len(points) - 1}, [(0, len(points) - 1)]
     while parts:
         first, last = parts.pop()
-        (x, y), (to_x, to_y) = points[first], points[last]
-        along, between = complex(to_x - x, to_y - y), range(first + 1, last)
-        far = [_distance(complex(points[place][0] - x, points[place][1] - y), along) for place in between]
+        along = points[last] - points[first]
+        far = [_distance(point - points[first], along) for point in points[first + 1 : last]]
         if far and max(far) > SEEN_POINTS:
-            corner = between[far.index(max(far))]
+            corner = first + 1 + far.index(max(far))
             needed.add(corner)
             parts += [(first, corner), (corner, last)]
     return sorted(needed)

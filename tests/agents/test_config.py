@@ -163,7 +163,13 @@ def test_wrong_names_inside_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"), [("bursts=0", "at least 1"), ("load=0", "above 0"), ("duration_s=-1", "above 0")]
+    ("override", "told"),
+    [
+        ("bursts=0", "at least 1"),
+        ("load=0", "finite and > 0"),
+        ("duration_s=-1", "finite and > 0"),
+        ("duration_s=inf", "finite and > 0"),
+    ],
 )
 def test_a_live_part_with_nothing_to_run_is_refused(override: str, told: str) -> None:
     with pytest.raises(ConfigError, match=f"live: {override.split('=')[0]} = .* must be {told}"):
