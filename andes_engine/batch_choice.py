@@ -96,10 +96,11 @@ def choose_batch(
 def _price_resuming(table: Requests, survey: Survey, view: EngineView, step_time: FloatArray, plan: Decision) -> None:
     """What it costs to go on, s; asks `resume_seconds` where it may not be one prefill of what is missing."""
     running, resume_s = survey.running, plan.resume_s
+    first = 0 if survey.owed_tokens > 0 else running
+    _price_prefills(scalars(step_time), plan.missing[first : survey.live], resume_s[first:])
     for position in range(running):
-        tokens = plan.missing[position]
-        resume_s[position] = READY if tokens == 1 else step_seconds(step_time, tokens, 0, 0, tokens * tokens, 0)
-    _price_prefills(scalars(step_time), plan.missing[running : survey.live], resume_s[running:])
+        if plan.missing[position] == 1:
+            resume_s[position] = READY
     for position in range(survey.live if survey.unusual else 0):
         row = plan.rows[position]
         starts = position >= running or context_tokens(table, row) - table.computed_tokens[row] > 1

@@ -98,9 +98,9 @@ def blocks_for(tokens: int, block_size_tokens: int) -> int:
 
 
 @compiled
-def blocks_wanted(table: Requests, row: int, view: EngineView) -> int:
-    """Blocks for the sequence as it is plus one to grow into, so that vLLM need not preempt by itself soon."""
-    return blocks_for(context_tokens(table, row), view.block_size_tokens) + 1
+def blocks_wanted(context: int, block_size_tokens: int) -> int:
+    """Blocks for a sequence as it is plus one to grow into, so that vLLM need not preempt by itself soon."""
+    return blocks_for(context, block_size_tokens) + 1
 
 
 @compiled

@@ -160,7 +160,7 @@ def _observe_live(
     lag_s, qoe, preempted, oldest_s, fresh = 0.0, 0.0, 0.0, 0.0, 0.0
     for group, rows in enumerate((running, waiting)):
         for row in rows:
-            blocks += blocks_wanted(table, row, view)
+            blocks += blocks_wanted(context_tokens(table, row), view.block_size_tokens)
             if group == 0:
                 running_blocks = blocks
             lag_s += share * max(table.lateness_s[row], 0.0)

@@ -132,37 +132,47 @@ def _recall(rows: PositionArray, running: int, ranking: IntArray, places: Positi
 @compiled
 def _sort_again(ranks: Ranks, order: PositionArray, moved: PositionArray, scratch: PositionArray) -> None:
     """Sort positions most of which are in order."""
-    if _compare(ranks, order, scratch) == len(order):
+    breaks = scratch[: _compare(ranks, order, scratch)]
+    if len(breaks) == 0:
         return
-    out = _tidy(ranks, order, scratch, moved)
+    out = _tidy(ranks, order, breaks, moved)
     if out > 0:
         _sort(ranks, moved[:out], scratch)
         _merge_back(ranks, moved[:out], order)
 
 
 @compiled
-def _compare(ranks: Ranks, order: PositionArray, follows: PositionArray) -> int:
-    """Note who surely comes after the one before it, without branches, which ties would make unpredictable; returns how many."""
-    last, last_s, count = np.inf, -np.inf, 0
+def _compare(ranks: Ranks, order: PositionArray, breaks: PositionArray) -> np.int64:
+    """Note the places of those not sure to come after the one before, without branches, which ties would make unpredictable.
+
+    Returns how many there are.
+    """
+    last, last_s, count = np.inf, -np.inf, ZERO
     for place in range(len(order)):
         mine, mine_s = ranks.priority[order[place]], ranks.arrival_s[order[place]]
-        follows[place] = (mine < last) | ((mine == last) & (mine_s > last_s))
-        count += follows[place]
+        breaks[count] = place  # overwritten by the next one unless counted
+        count += np.uint64(not ((mine < last) | ((mine == last) & (mine_s > last_s))))
         last, last_s = mine, mine_s
-    return count
+    return np.int64(count)
 
 
 @compiled
-def _tidy(ranks: Ranks, order: PositionArray, follows: PositionArray, moved: PositionArray) -> np.int64:
+def _tidy(ranks: Ranks, order: PositionArray, breaks: PositionArray, moved: PositionArray) -> np.int64:
     """Sort `order`, but for those far from where they belong: they go to `moved`. Returns how many do."""
-    place, n, kept, out, overtaken = ZERO, np.uint64(len(order)), ZERO, ZERO, 0
+    place, n, kept, out, overtaken, at = ZERO, np.uint64(len(order)), ZERO, ZERO, 0, ZERO
     while place < n:
-        while overtaken == 0 and place < n and follows[place] != 0:  # nearly always
-            order[kept] = order[place]
-            kept += ONE
-            place += ONE
-        if place == n:
-            break
+        if overtaken == 0:  # nearly always: all up to the next break are in order
+            while at < np.uint64(len(breaks)) and breaks[at] < place:
+                at += ONE
+            end = np.uint64(breaks[at]) if at < np.uint64(len(breaks)) else n
+            if kept == place:
+                kept = place = end
+            while place < end:
+                order[kept] = order[place]
+                kept += ONE
+                place += ONE
+            if place == n:
+                break
         position = order[place]
         place += ONE
         if kept == ZERO or not comes_before(ranks, position, order[kept - ONE]):

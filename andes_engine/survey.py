@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import knobs as kn
-from andes_engine.compile_cache import compiled, compiled_into_caller
+from andes_engine.compile_cache import compiled, compiled_for_many, compiled_into_caller
 from andes_engine.decision_buffers import (
     ARRIVAL_S,
     DUE_S,
@@ -96,23 +96,53 @@ def look_over(
 @compiled
 def _lay_out(table: Requests, group: IntArray, first: int, view: EngineView, plan: Decision) -> Group:
     """Write what `look_over` leaves of each request of a group, from position `first` on."""
-    rows, weight_blocks, missing = plan.rows[first:], plan.weight_blocks[first:], plan.missing[first:]
-    unsigned = group.view(np.uint64)  # see `ranking`
-    wanted, context, growth, owed, most, elsewhere = 0, 0, 0, 0, 0, 0
-    for place in range(len(group)):
-        row = unsigned[place]
-        blocks, lacks = blocks_wanted(table, row, view), missing_tokens(table, row)
-        wanted += blocks
-        context += context_tokens(table, row)
-        growth += max(blocks - table.held_blocks[row], 0)
-        owed += lacks - 1
-        most = max(most, lacks)
-        elsewhere |= table.cached_tokens[row] | table.host_tokens[row]
-        # last: what may have been changed is read again
-        rows[place], weight_blocks[place], missing[place] = row, blocks, lacks
-    strictest_s, reading_s = _lay_out_readers(table, rows[: len(group)], first, plan)
+    end = first + len(group)
+    rows, blocks, missing = plan.rows[first:end], plan.weight_blocks[first:end], plan.missing[first:end]
+    held = plan.scratch[0][first:end]
+    elsewhere = _gather(table, group, rows, blocks, missing, held)
+    wanted, context, growth, owed, most = _count_blocks(view.block_size_tokens, held, blocks, missing)
+    strictest_s, reading_s = _lay_out_readers(table, rows, first, plan)
     unusual = most > view.max_batched_tokens or elsewhere != 0
     return Group(wanted, context, strictest_s, growth, owed, unusual, reading_s)
+
+
+@compiled
+def _gather(
+    table: Requests, group: IntArray, rows: PositionArray, context: IntArray, missing: IntArray, held: PositionArray
+) -> int:
+    """Write the rows of a group, and of each its context tokens, what it lacks and the blocks it holds.
+
+    Returns 0 if the KV of none of them lies elsewhere. Only reads and writes: `_count_blocks` works on several requests at a time.
+    """
+    unsigned, elsewhere = group.view(np.uint64), 0  # see `ranking`
+    for place in range(len(group)):
+        row = unsigned[place]
+        tokens, lacks, blocks = context_tokens(table, row), missing_tokens(table, row), table.held_blocks[row]
+        elsewhere |= table.cached_tokens[row] | table.host_tokens[row]
+        # last: what may have been changed is read again
+        rows[place], context[place], missing[place], held[place] = row, tokens, lacks, blocks
+    return elsewhere
+
+
+@compiled_for_many
+def _count_blocks(
+    block_size_tokens: int, held: PositionArray, blocks: IntArray, missing: IntArray
+) -> tuple[int, int, int, int, int]:
+    """Replace context tokens by the blocks they want.
+
+    Returns sums: blocks wanted, context tokens, blocks wanted beyond those held, tokens owed; and the most that one lacks.
+    """
+    wanted, context, growth, owed, most = 0, 0, 0, 0, 0
+    for place in range(len(blocks)):
+        tokens, lacks = blocks[place], missing[place]
+        wants = blocks_wanted(tokens, block_size_tokens)
+        wanted += wants
+        context += tokens
+        growth += max(wants - np.int64(held[place]), 0)
+        owed += lacks - 1
+        most = max(most, lacks)
+        blocks[place] = wants
+    return wanted, context, growth, owed, most
 
 
 @compiled
