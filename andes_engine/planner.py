@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.decision import KNOBS as KNOB_VECTOR
-from andes_engine.decision import MEMORY, PLAN, RUNNING, TABLE, VIEW, WAITING, decide
+from andes_engine.decision import decide
 from andes_engine.decision_buffers import N_PAUSED, N_PREEMPT, PLANNED, Decision, empty_decision
 from andes_engine.decision_trace.format import Arrays, header, inputs_of, outputs_of
 from andes_engine.decision_trace.recorder import DecisionTrace
@@ -25,7 +24,7 @@ from andes_engine.live_steps import LIVE_FUNCTIONS, observe_live
 from andes_engine.named_plan import named_plan
 from andes_engine.native import Arguments
 from andes_engine.observation import OBSERVATION_SIZE
-from andes_engine.plan_memory import widened
+from andes_engine.plan_memory import NOBODY_PAUSED, widened
 from andes_engine.planner_config import PlannerConfig
 from andes_engine.policy.guard import GuardedPolicy
 from andes_engine.quiet_steps import QuietSteps
@@ -185,9 +184,9 @@ class Planner:
         if self.trace is not None and before is not None:
             self.trace.record(before, outputs_of(self._decision, self._table.rows, running_rows))
         self._count()
-        self._last = named_plan(
-            self._decision, self._table, shown.request_ids, running_rows, self.shape.max_batched_tokens
-        )
+        any_paused = self._requests.memory.rhythm[NOBODY_PAUSED] == 0.0
+        told = self._decision, self._table, shown.request_ids, running_rows
+        self._last = named_plan(*told, self.shape.max_batched_tokens, any_paused)
         return self._last
 
     def trace_header(self) -> dict[str, object]:
@@ -198,10 +197,9 @@ class Planner:
         return inputs_of(self._table.rows, running, waiting, view, self.knobs, self._requests.memory)
 
     def _decide(self, running: IntArray, waiting: IntArray, view: EngineView) -> None:
-        arguments = self._arguments
-        for place, value in ((RUNNING, running), (WAITING, waiting), (VIEW, view), (KNOB_VECTOR, self.knobs)):
-            arguments.put(place, value)
-        decide.run(arguments)
+        settings = self._scheduler, self.knobs, self._step_time, self._requests.memory
+        self._arguments.put_all((self._table.rows, running, waiting, view, *settings, self._decision))
+        decide.run(self._arguments)
 
     def observe_engine(
         self,
@@ -253,9 +251,6 @@ class Planner:
             self._requests.memory = widened(self._requests.memory, len(self._table.rows))
         if live > len(self._decision.admit):
             self._decision = empty_decision.py_func(self.shape.max_num_seqs, 2 * live)
-        for place, value in ((TABLE, self._table.rows), (MEMORY, self._requests.memory), (PLAN, self._decision)):
-            if self._arguments.at(place) is not value:
-                self._arguments.put(place, value)
 
     def _count(self) -> None:
         head = self._decision.head

@@ -59,10 +59,6 @@ class Arguments:
         self._slots[index].write(self._words, value)
         self._kept[index] = value
 
-    def at(self, index: int) -> Any:
-        """The present value of an argument."""
-        return self._kept[index]
-
     def put_all(self, values: tuple[Any, ...]) -> None:
         """Replace all arguments that are other objects than before; errors as in `put`."""
         if len(values) != len(self._slots):
