@@ -112,7 +112,7 @@ def _gather(
 ) -> int:
     """Write the rows of a group, and of each its context tokens, what it lacks and the blocks it holds.
 
-    Returns 0 if the KV of none of them lies elsewhere. Only reads and writes: `_count_blocks` works on several requests at a time.
+    Returns 0 if the KV of none of them lies elsewhere. Only reads and writes; `_count_blocks` counts.
     """
     unsigned, elsewhere = group.view(np.uint64), 0  # see `ranking`
     for place in range(len(group)):
