@@ -24,12 +24,7 @@ IntArray = NDArray[np.int64]
 
 
 def named_plan(
-    decision: Decision,
-    table: RequestTable,
-    shown: Sequence[str],
-    running: IntArray,
-    max_batched_tokens: int,
-    any_paused: bool,
+    decision: Decision, table: RequestTable, shown: Sequence[str], running: IntArray, max_batched_tokens: int
 ) -> Plan:
     """What was decided.
 
@@ -39,11 +34,10 @@ def named_plan(
         shown: Ids of the running requests as they were shown.
         running: Their rows.
         max_batched_tokens: Budget that is none.
-        any_paused: Whether any of them may be paused.
     """
     head, names_of = decision.head, table.names_of
     preempted = decision.preempt[: head[N_PREEMPT]]
-    paused = running[table.columns.paused[running] != 0] if any_paused else ()
+    paused = running[table.columns.paused[running] != 0]
     return Plan(
         preempt=names_of(preempted),
         admit=names_of(decision.admit[: head[N_ADMIT]]) if head[GATED] else None,

@@ -24,7 +24,7 @@ from andes_engine.live_steps import LIVE_FUNCTIONS, observe_live
 from andes_engine.named_plan import named_plan
 from andes_engine.native import Arguments
 from andes_engine.observation import OBSERVATION_SIZE
-from andes_engine.plan_memory import NOBODY_PAUSED, widened
+from andes_engine.plan_memory import widened
 from andes_engine.planner_config import PlannerConfig
 from andes_engine.policy.guard import GuardedPolicy
 from andes_engine.quiet_steps import QuietSteps
@@ -184,9 +184,9 @@ class Planner:
         if self.trace is not None and before is not None:
             self.trace.record(before, outputs_of(self._decision, self._table.rows, running_rows))
         self._count()
-        any_paused = self._requests.memory.rhythm[NOBODY_PAUSED] == 0.0
-        told = self._decision, self._table, shown.request_ids, running_rows
-        self._last = named_plan(*told, self.shape.max_batched_tokens, any_paused)
+        self._last = named_plan(
+            self._decision, self._table, shown.request_ids, running_rows, self.shape.max_batched_tokens
+        )
         return self._last
 
     def trace_header(self) -> dict[str, object]:

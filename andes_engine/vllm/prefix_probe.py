@@ -1,8 +1,6 @@
 """What vLLM's prefix cache still holds of each waiting request: the price of resuming it."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain, compress, filterfalse
-from operator import not_
 from typing import Any
 
 from andes_engine.vllm import adapter
@@ -36,10 +34,10 @@ class PrefixProbe:
             return None
         held = adapter.found_blocks(scheduler)
         known = self._tokens
-        unknown = filterfalse(known.__contains__, request_ids)
+        unknown = [request_id for request_id in request_ids if request_id not in known]
         for request_id in [*self._changed(held, scheduler.requests), *unknown]:
             self._search(scheduler, request_id, held)
-        return [*map(known.__getitem__, request_ids)]
+        return [known[request_id] for request_id in request_ids]
 
     def forget(self, request_id: str) -> None:
         """The request runs, or is gone."""
@@ -48,11 +46,10 @@ class PrefixProbe:
 
     def _changed(self, held: Mapping[bytes, Any], requests: Mapping[str, Any]) -> list[str]:
         """Requests of which what was found no longer holds; a step seldom has many, so none is looked at one by one."""
-        found = held.__contains__
-        evicted = compress(self._last, map(not_, map(found, self._last.values())))
-        returned = compress(self._after, map(found, self._after.values()))
+        evicted = [name for name, key in self._last.items() if key not in held]
+        returned = [name for name, key in self._after.items() if key in held]
         grown = [name for name, length in self._length.items() if requests[name].num_tokens != length]
-        return [*dict.fromkeys(chain(evicted, returned, grown))]
+        return [*dict.fromkeys([*evicted, *returned, *grown])]
 
     def _search(self, scheduler: Any, request_id: str, held: Mapping[bytes, Any]) -> None:
         request, size = scheduler.requests[request_id], scheduler.block_size

@@ -80,10 +80,9 @@ class RunningMemory:
         else:
             computed, prefills = np.zeros(len(running), dtype=np.int64), np.zeros(len(running), dtype=np.bool_)
             asked = np.arange(len(running))
-        if len(asked) > 0:
-            of = running if len(asked) == len(running) else [running[place] for place in asked.tolist()]
-            computed[asked] = found = adapter.computed_tokens_of(of)
-            prefills[asked] = found < adapter.known_tokens_of(of) - 1
+        of = running if len(asked) == len(running) else [running[place] for place in asked.tolist()]
+        computed[asked] = found = adapter.computed_tokens_of(of)
+        prefills[asked] = found < adapter.known_tokens_of(of) - 1
         return computed, prefills
 
 
