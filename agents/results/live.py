@@ -19,6 +19,7 @@ from andes_engine.report.grid import Cell, Column, Grid
 
 FILE = "live.json"
 KEYS = ("scheduler", "burst", "qoe_mean", "qoe_p10", "tokens_per_s")
+"""Of each run; recorded in this order, without the keys."""
 
 
 def live_results(config: ResultsConfig) -> dict[str, Any]:
@@ -41,8 +42,12 @@ def _part(run_dir: Path) -> dict[str, Any]:
         "commit": read_json(run_dir / "versions.json")["commit"],
         "load": asked["load"],
         "duration_s": asked["duration_s"],
-        "runs": [{key: _short(run[key]) for key in KEYS} for run in runs],
+        "runs": [[_short(run[key]) for key in KEYS] for run in runs],
     }
+
+
+def _runs(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [dict(zip(KEYS, values, strict=True)) for values in part["runs"]]
 
 
 def _short(value: str | float) -> str | float:
@@ -65,7 +70,7 @@ def live_goals(results: Mapping[str, Any], policies: Sequence[str], seed: int) -
 def _goals(
     parts: Sequence[Mapping[str, Any]], length_s: float | None, policies: Sequence[str], seed: int
 ) -> list[GoalRow]:
-    runs, who = _last_with(policies, [part["runs"] for part in parts if part["duration_s"] == length_s])
+    runs, who = _last_with(policies, [_runs(part) for part in parts if part["duration_s"] == length_s])
     count = f"{len({run['burst'] for run in runs})} " if who else ""
     bursts = f", {count}bursts of {length_s:g} s" if length_s is not None else ""
     rows = []
@@ -93,7 +98,7 @@ def live_grids(results: Mapping[str, Any], seed: int) -> tuple[Grid, ...]:
 
 
 def _grid(part: Mapping[str, Any], seed: int) -> Grid:
-    runs = part["runs"]
+    runs = _runs(part)
     labels = {key: label for key, label in SHOWN.items() if key in KEYS}
     columns = [Column("who", numeric=False), *(Column(label) for label, _ in labels.values()), Column("QoE over andes")]
     rows = []

@@ -233,7 +233,7 @@ def test_capacity_ratios_average_training_seeds() -> None:
 
 def test_live_bursts_are_paired() -> None:
     runs = [
-        {"scheduler": who, "burst": burst, "qoe_mean": level + 0.01 * place, "qoe_p10": 0.5, "tokens_per_s": 100.0}
+        [who, burst, level + 0.01 * place, 0.5, 100.0]
         for place, burst in enumerate("abcde")
         for who, level in (("andes", 0.8), ("tuned_andes", 0.9), ("quick", 0.9))
     ]
@@ -243,7 +243,7 @@ def test_live_bursts_are_paired() -> None:
     assert (above.verdict, not_worse.verdict) == ("met", "met") and "5 bursts of 6 s: policy − andes" in above.what
     assert above.found is not None and above.found.value == pytest.approx(0.1) and "of 20 s" in longer.what
     assert [row.verdict for row in live_goals(results, ["nobody"], 0)] == ["not measured"] * 4
-    other = [{**run, "scheduler": {"quick": "slow"}.get(run["scheduler"], run["scheduler"])} for run in runs]
+    other = [[{"quick": "slow"}.get(who, who), *found] for who, *found in runs]
     both = {"parts": [*results["parts"], {**part, "duration_s": 6.0, "runs": other}]}
     seen = [[row.verdict for row in live_goals(both, [who], 0)] for who in ("quick", "slow")]
     assert seen == [["met"] * 4, ["met"] * 2 + ["not measured"] * 2]  # each where it took part
