@@ -101,7 +101,7 @@ def _price_resuming(table: Requests, survey: Survey, view: EngineView, step_time
     for position in range(running):
         if plan.missing[position] == 1:
             resume_s[position] = READY
-    for position in range(survey.live if survey.unusual else 0):
+    for position in range(survey.unusual_from, survey.live):
         row = plan.rows[position]
         starts = position >= running or context_tokens(table, row) - table.computed_tokens[row] > 1
         if starts and is_unusual(table, row, plan.missing[position], view):

@@ -92,7 +92,7 @@ def sure_of_room(
     """
     # each wants a block beyond those its context fills, of which one may be part empty (`decision_buffers.blocks_wanted`)
     at_most_blocks = blocks_for(context_tokens, view.block_size_tokens) + 2 * live
-    crowd = Survey(live, 0, at_most_blocks, context_tokens, strictest_s, 0, 0, 0, False, 0.0)
+    crowd = Survey(live, 0, at_most_blocks, context_tokens, strictest_s, 0, 0, 0, 0, 0.0)
     verdict[0] = 0 if contended(crowd, view, knobs, step_time) else 1
 
 

@@ -39,7 +39,7 @@ class Survey(NamedTuple):
     """The live requests together: how many, how many of them run, blocks wanted, context tokens, strictest pace.
 
     Of those that run also the blocks they are about to take, and the tokens they have to compute before their next one comes out.
-    `unusual`: whether any of them all `is_unusual`. `queued_tokens`: what those that wait must compute.
+    `unusual_from`: no position before it `is_unusual`. `queued_tokens`: what those that wait must compute.
     `reading_s`: time that their readers need for the output still expected, summed; NaN if nobody knows of one.
     """
 
@@ -51,7 +51,7 @@ class Survey(NamedTuple):
     growth_blocks: int
     owed_tokens: int
     queued_tokens: int
-    unusual: bool
+    unusual_from: int
     reading_s: float
 
 
@@ -79,8 +79,9 @@ def look_over(
     expect(table, waiting, memory)
     run = _lay_out(table, running, 0, view, plan)
     wait = _lay_out(table, waiting, len(running), view, plan)
+    live = len(running) + len(waiting)
     return Survey(
-        len(running) + len(waiting),
+        live,
         len(running),
         run.wanted_blocks + wait.wanted_blocks,
         run.context_tokens + wait.context_tokens,
@@ -88,7 +89,7 @@ def look_over(
         run.growth_blocks,
         run.owed_tokens,
         wait.owed_tokens + len(waiting),
-        run.unusual or wait.unusual,
+        0 if run.unusual else len(running) if wait.unusual else live,
         run.reading_s + wait.reading_s,
     )
 

@@ -87,7 +87,7 @@ def _until_contended(engine: Engines, most: int, context: int) -> int:
     most = min(most, max(int(spare / running), 0) * size)
     if most == 0:
         return 0
-    last = Survey(running, running, 0, context + running * (most - 1), strictest_s, 0, 0, 0, False, 0.0)
+    last = Survey(running, running, 0, context + running * (most - 1), strictest_s, 0, 0, 0, 0, 0.0)
     return 0 if contended(last, view, engine.knobs, engine.step_time) else most
 
 

@@ -15,7 +15,7 @@ from andes_engine.step_time import preset
 from andes_engine.survey import Survey, horizon_seconds
 from andes_engine.workload import Workload
 
-NOBODY = Survey(0, 0, 0, 0, np.inf, 0, 0, 0, False, 0.0)
+NOBODY = Survey(0, 0, 0, 0, np.inf, 0, 0, 0, 0, 0.0)
 
 
 def horizon_s(live: int, reading_s: float, **knobs: float) -> float:

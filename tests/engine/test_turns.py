@@ -18,7 +18,7 @@ from andes_engine.workload import Workload
 
 TOKEN_S, RUNNING, CONTEXT_TOKENS = 0.01, 10, 100
 STEP_TIME = StepTime("ten ms", (TOKEN_S, 0.0, 0.0), (TOKEN_S, 1e-5, 0.0, 0.0, 0.0))
-NOBODY = Survey(0, 0, 0, 0, np.inf, 0, 0, 0, False, 0.0)
+NOBODY = Survey(0, 0, 0, 0, np.inf, 0, 0, 0, 0, 0.0)
 
 
 def engine_ahead(lead: float, running: int = RUNNING, live: int = 2 * RUNNING) -> Survey:
