@@ -22,6 +22,7 @@ from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import (
     GATED,
     N_ORDER,
+    N_PREEMPT,
     PLANNED,
     RESERVE_BLOCKS,
     TOKEN_BUDGET,
@@ -150,6 +151,11 @@ def contended(survey: Survey, view: EngineView, knobs: FloatArray, step_time: Fl
 @compiled_into_caller
 def _order_running(survey: Survey, plan: Decision) -> None:
     """Decodes by falling priority, then prefills: budget goes to readers first, and vLLM's emergency victim is the last."""
+    if survey.owed_tokens == 0 and plan.head[N_PREEMPT] == 0:  # all of them stay and decode
+        for place in range(survey.running):
+            plan.order[place] = plan.rows[plan.ranked[place]]
+        plan.head[N_ORDER] = survey.running
+        return
     count, prefills = 0, 0
     for place in range(survey.running):
         position = plan.ranked[place]
