@@ -35,23 +35,29 @@ PARTS = {
 EVERY_ITERATION_S = 0.02
 """About one iteration of the demo's engines."""
 
+LIGHT_LOAD = "env.load=[0.2,0.4]"
+"""Few live requests."""
+MANY = 4
+"""Times as many engines there: what Python does of a step hardly grows with them."""
+
 
 def batched_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
-    """The environment of the demo with random actions: on two cores and on one, and with a decision at every iteration."""
+    """The environment of the demo with random actions: on two cores and on one, a decision at every iteration, a light load."""
     steps = max(2, int(STEPS * scale))
     available = sorted(os.sched_getaffinity(0))
     goal = Goal(200e3, at_least=True)
-    lines = []
+    lines, overrides = [], [f"env.decision_interval_s={EVERY_ITERATION_S}"]
     for count in sorted({min(2, len(available)), 1}, reverse=True):
         cores = available[-count:]
         title = f"{engines} engines of the demo, random actions, {count} core{'s' if count > 1 else ''}"
         measure = batched_speed(engines, steps, cores)
         lines.append(Line(BATCHED, title, "decisions/s", measure, goal if count == 2 else None))
         title += f", a decision every {EVERY_ITERATION_S:g} s"
-        overrides = [f"env.decision_interval_s={EVERY_ITERATION_S}"]
         measure = batched_speed(engines, 50 * steps, cores, overrides)
         lines.append(Line(BATCHED, title, "decisions/s", measure))
-    return lines
+    title = f"{MANY * engines} engines of the demo, random actions, {min(2, len(available))} cores, light load"
+    measure = batched_speed(MANY * engines, 50 * steps, available[-2:], [LIGHT_LOAD, *overrides])
+    return [*lines, Line(BATCHED, f"{title}, a decision every {EVERY_ITERATION_S:g} s", "decisions/s", measure)]
 
 
 def batched_speed(engines: int, steps: int, cores: list[int], overrides: Sequence[str] = ()) -> Callable[[], Sample]:

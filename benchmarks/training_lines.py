@@ -9,7 +9,7 @@ from typing import Any
 from agents.algorithms import build_model
 from agents.build import env_config
 from agents.sb3_vec import make_vec_env
-from benchmarks.batched_lines import ENGINES, demo_config
+from benchmarks.batched_lines import ENGINES, LIGHT_LOAD, MANY, demo_config
 from benchmarks.lines import Goal, Line, Sample, Stopwatch, pinned, timed_methods
 from envs.vector_env import SimVectorEnv
 
@@ -17,12 +17,10 @@ TRAINING = "Training"
 ROLLOUTS = 2
 
 LIGHT = (
-    *("env.load=[0.2,0.4]", "env.decision_interval_s=0.1"),
+    *(LIGHT_LOAD, "env.decision_interval_s=0.1"),
     *("agent.batch_size=8192", "agent.n_epochs=4"),
 )
-"""Few live requests, a decision every few iterations; few passes in large minibatches."""
-MANY = 4
-"""Times as many engines there: what a step costs in torch and SB3 hardly grows with them."""
+"""A decision every few iterations; few passes in large minibatches."""
 
 
 def training_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
