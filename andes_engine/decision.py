@@ -45,9 +45,6 @@ from andes_engine.survey import Survey, look_over
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-TABLE, RUNNING, WAITING, VIEW, SCHEDULER, KNOBS, STEP_TIME, MEMORY, PLAN = range(9)
-"""Places of the arguments of `decide`, for callers that keep most of them from call to call (`native.Arguments.put`)."""
-
 
 def example() -> tuple[object, ...]:
     """One value for each argument of `decide`, from which its compiled form takes their types."""

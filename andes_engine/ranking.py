@@ -159,12 +159,13 @@ def _compare(ranks: Ranks, order: PositionArray, breaks: PositionArray) -> np.in
 @compiled
 def _tidy(ranks: Ranks, order: PositionArray, breaks: PositionArray, moved: PositionArray) -> np.int64:
     """Sort `order`, but for those far from where they belong: they go to `moved`. Returns how many do."""
-    place, n, kept, out, overtaken, at = ZERO, np.uint64(len(order)), ZERO, ZERO, 0, ZERO
+    place, n, kept, out, overtaken = ZERO, np.uint64(len(order)), ZERO, ZERO, 0
+    at, known = ZERO, np.uint64(len(breaks))
     while place < n:
         if overtaken == 0:  # nearly always: all up to the next break are in order
-            while at < np.uint64(len(breaks)) and breaks[at] < place:
+            while at < known and breaks[at] < place:
                 at += ONE
-            end = np.uint64(breaks[at]) if at < np.uint64(len(breaks)) else n
+            end = np.uint64(breaks[at]) if at < known else n
             if kept == place:
                 kept = place = end
             while place < end:

@@ -49,15 +49,20 @@ def batched_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
     lines, overrides = [], [f"env.decision_interval_s={EVERY_ITERATION_S}"]
     for count in sorted({min(2, len(available)), 1}, reverse=True):
         cores = available[-count:]
-        title = f"{engines} engines of the demo, random actions, {count} core{'s' if count > 1 else ''}"
+        title = _title(engines, count)
         measure = batched_speed(engines, steps, cores)
         lines.append(Line(BATCHED, title, "decisions/s", measure, goal if count == 2 else None))
         title += f", a decision every {EVERY_ITERATION_S:g} s"
         measure = batched_speed(engines, 50 * steps, cores, overrides)
         lines.append(Line(BATCHED, title, "decisions/s", measure))
-    title = f"{MANY * engines} engines of the demo, random actions, {min(2, len(available))} cores, light load"
-    measure = batched_speed(MANY * engines, 50 * steps, available[-2:], [LIGHT_LOAD, *overrides])
-    return [*lines, Line(BATCHED, f"{title}, a decision every {EVERY_ITERATION_S:g} s", "decisions/s", measure)]
+    cores = available[-2:]
+    title = f"{_title(MANY * engines, len(cores))}, light load, a decision every {EVERY_ITERATION_S:g} s"
+    measure = batched_speed(MANY * engines, 50 * steps, cores, [LIGHT_LOAD, *overrides])
+    return [*lines, Line(BATCHED, title, "decisions/s", measure)]
+
+
+def _title(engines: int, cores: int) -> str:
+    return f"{engines} engines of the demo, random actions, {cores} core{'s' if cores > 1 else ''}"
 
 
 def batched_speed(engines: int, steps: int, cores: list[int], overrides: Sequence[str] = ()) -> Callable[[], Sample]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from andes_engine import counters as ct
 from andes_engine.compile_cache import compiled_allocating
-from andes_engine.decision import RUNNING, VIEW, WAITING, decide
+from andes_engine.decision import decide
 from andes_engine.decision_buffers import GATED, Decision, empty_decision
 from andes_engine.engine import EngineView
 from andes_engine.native import Arguments
@@ -25,6 +25,9 @@ from benchmarks.scenes import Recorded
 IntArray = NDArray[np.int64]
 
 _ITERATIONS_APART = 20
+
+_RUNNING, _WAITING, _VIEW = 1, 2, 3
+"""Places of the arguments of `decide` that change from call to call."""
 
 
 class States(NamedTuple):
@@ -116,9 +119,9 @@ def prepared(states: States, index: int) -> Prepared:
 def decide_from_python(state: Prepared, arguments: Arguments) -> float:
     """One call as the vLLM planner makes it; returns the seconds it took."""
     started_s = perf_counter()
-    arguments.put(RUNNING, state.running)
-    arguments.put(WAITING, state.waiting)
-    arguments.put(VIEW, state.view)
+    arguments.put(_RUNNING, state.running)
+    arguments.put(_WAITING, state.waiting)
+    arguments.put(_VIEW, state.view)
     decide.run(arguments)
     return perf_counter() - started_s
 
