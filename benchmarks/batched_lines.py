@@ -16,7 +16,7 @@ from agents.cli import compose
 from agents.config import TrainConfig
 from agents.schema import from_mapping
 from andes_engine import counters as ct
-from andes_engine.sim.part import Part
+from andes_engine.sim.crew import Crew
 from benchmarks.lines import Goal, Line, Sample, Stopwatch, pinned, timed_methods
 from envs.vector_env import SimVectorEnv
 
@@ -25,12 +25,10 @@ ENGINES = 64
 STEPS = 40
 
 PARTS = {
-    "simulation": (Part, "advance"),
-    "observation": (Part, "observe_into"),
-    "potentials": (Part, "add_up"),
+    "engines": (Crew, "run"),
     "episode starts and ends": (SimVectorEnv, "_restart"),
 }
-"""Shares of the cores' time by what is called; what is left is action mapping, Python, and a core with nothing to do."""
+"""Shares of a step's time by what is called; what is left is action mapping, rewards and other Python."""
 
 EVERY_ITERATION_S = 0.02
 """About one iteration of the demo's engines."""
@@ -80,8 +78,7 @@ def batched_speed(engines: int, steps: int, cores: list[int], overrides: Sequenc
         made = engines * steps
         after = base._simulator.engines.counters[:, ct.STEPS]
         iterations = float((after - before)[after >= before].sum()) / made
-        cores_s = watch.wall_s * len(cores)
-        facts = {f"{name}, %": 100.0 * sum(seconds) / cores_s for name, seconds in spent_s.items()}
+        facts = {f"{name}, %": 100.0 * sum(seconds) / watch.wall_s for name, seconds in spent_s.items()}
         facts |= {
             "engine iterations per decision": iterations,
             "episodes ended": float(ended),

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from andes_engine import counters as ct
 from andes_engine.cores import available_cores
-from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.sim import state as st
 from andes_engine.sim.simulator import Simulator
 from envs.config import EnvConfig
@@ -104,13 +103,10 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
         return observations, rewards, terminated, truncated, infos
 
     def _advance(self) -> NDArray[np.float32]:
-        """Run the engines, and those of the reference beside them, in one round of all threads."""
-        observations = np.zeros((self.num_envs, OBSERVATION_SIZE), dtype=np.float32)
-        pieces = self._simulator.step_pieces(self._decision_s, observations)
+        """Run the engines, and those of the reference."""
         if self._reference is not None:
-            pieces += self._reference.step_pieces(self._decision_s)
-        self._simulator.team.run(pieces)
-        return observations
+            self._reference.step_unseen(self._decision_s)
+        return self._simulator.step(self._decision_s)
 
     def _drained(self) -> NDArray[np.bool_]:
         engines = self._simulator.engines
@@ -134,8 +130,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
         if self._reference is None:
             return np.zeros(self.num_envs)
         if (drained := self._drained()).any():  # at the end, all of the reference's loss counts
-            pieces = self._reference.step_pieces(np.where(drained, np.inf, self._decision_s))
-            self._simulator.team.run(pieces)
+            self._reference.step_unseen(np.where(drained, np.inf, self._decision_s))
         potential = self._reference.latest_potentials()
         change = (potential - self._reference_potential) / requests
         self._reference_potential = potential
@@ -154,5 +149,5 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], Any]):
             outcome["episode_qoe"][index] = record.qoe.mean()
             outcome["episode_qoe_lower"][index] = record.qoe_lower.mean()
             self._start(int(index))
-        fresh = self._simulator.observe_again(np.flatnonzero(ended), observations)
+        fresh = self._simulator.observe_again(np.flatnonzero(ended))
         return fresh, {"final_obs": final, "_final_obs": ended, "final_info": outcome, "_final_info": ended}

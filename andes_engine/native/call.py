@@ -1,12 +1,16 @@
-"""Calls of native functions from compiled code, for modules that are imported where nothing is compiled."""
+"""What only compiled code can do, for modules that are imported where nothing is compiled."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
-class _Call:
-    """Stands for `entry.call`, which is numba's, until something that calls it is compiled."""
+class _Intrinsic:
+    """Stands for the function of that name in `entry`, which is numba's, until something that calls it is compiled."""
+
+    def __init__(self, in_python: Callable[..., int]) -> None:
+        self._in_python = in_python
 
     @property
     def _numba_type_(self) -> Any:
@@ -15,11 +19,29 @@ class _Call:
         from andes_engine.native import entry
 
         cpu_target.typing_context.refresh()
-        return cpu_target.typing_context.resolve_value_type(entry.call)
+        return cpu_target.typing_context.resolve_value_type(getattr(entry, self._in_python.__name__))
 
-    def __call__(self, words: Any, arguments: Any) -> int:
-        raise NotImplementedError("a native function is called from Python by itself, not through its address")
+    def __call__(self, *values: Any) -> int:
+        return self._in_python(*values)
 
 
-call: Any = _Call()
-"""See `entry.call`."""
+@_Intrinsic
+def call(words: Any, arguments: Any) -> int:
+    """See `entry.call`."""
+    raise NotImplementedError("a native function is called from Python by itself, not through its address")
+
+
+@_Intrinsic
+def add_to(cells: Any, index: int, amount: int) -> int:
+    """See `entry.add_to`; in Python for one thread, as all that is compiled can be run there."""
+    was = int(cells[index])
+    cells[index] += amount
+    return was
+
+
+@_Intrinsic
+def swap_in(cells: Any, index: int, value: int) -> int:
+    """See `entry.swap_in`; likewise."""
+    was = int(cells[index])
+    cells[index] = value
+    return was

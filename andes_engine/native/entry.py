@@ -125,6 +125,28 @@ def call(typing_context: Any, words: Any, arguments: Any) -> Any:
     return types.int64(words, arguments), generate
 
 
+def _atomic(operation: str, cells: Any) -> Any:
+    """Signature and code of an operation on a cell of an int64 array that threads share, ordered before and after all others."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        base = context.make_array(cells)(context, builder, values[0]).data
+        return builder.atomic_rmw(operation, builder.gep(base, [values[1]]), values[2], "seq_cst")
+
+    return types.int64(cells, types.int64, types.int64), generate
+
+
+@intrinsic
+def add_to(typing_context: Any, cells: Any, index: Any, amount: Any) -> Any:
+    """Add to a cell that other threads add to as well; returns what was there before."""
+    return _atomic("add", cells)
+
+
+@intrinsic
+def swap_in(typing_context: Any, cells: Any, index: Any, value: Any) -> Any:
+    """Write a cell that other threads add to; returns what was there before."""
+    return _atomic("xchg", cells)
+
+
 def _write(context: Any, builder: Any, words: Any, kind: Any, value: Any, at: int) -> int:
     """The reverse of `_read`; returns where the next value begins."""
 

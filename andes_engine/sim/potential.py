@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.compile_cache import compiled, compiled_allocating
+from andes_engine.compile_cache import compiled
 from andes_engine.native import native
 from andes_engine.request import best_case_qoe
 from andes_engine.sim import state as st
-from andes_engine.sim.state import Engines, example_engine, example_engines, one
+from andes_engine.sim.state import Engines, example_engine
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -56,23 +56,20 @@ def no_requests(engines: int, rows: int) -> Unsettled:
     )
 
 
-@native(lambda: (*example_engines(), 0, 0, no_requests(1, 1), np.zeros(1)))
-@compiled_allocating
-def potentials_of(engines: Engines, first: int, end: int, unsettled: Unsettled, totals: FloatArray) -> None:
-    """Write the sum of best-case QoE over each workload of the engines from `first` to before `end`. Shape (engines,)."""
-    for index in range(first, end):
-        engine = one(engines, index)
-        arrived = engine.registers[st.R_NEXT_ARRIVAL]
-        rows, known, seen = unsettled.rows[index], unsettled.counts[index, 0], unsettled.counts[index, 1]
-        kept, open_qoe = 0, 0.0
-        for place in range(known + arrived - seen):
-            row = rows[place] if place < known else seen + place - known
-            value = _best_case(engine, row)
-            if np.isfinite(engine.finish_s[row]):
-                unsettled.settled[index] += value
-            else:
-                open_qoe += value
-                rows[kept] = row
-                kept += 1
-        unsettled.counts[index, 0], unsettled.counts[index, 1] = kept, arrived
-        totals[index] = engine.registers[st.R_LIMIT] - arrived + unsettled.settled[index] + open_qoe
+@compiled
+def add_up(engine: Engines, unsettled: Unsettled, index: int) -> float:
+    """Sum of best-case QoE over the workload of the engine at `index`."""
+    arrived = engine.registers[st.R_NEXT_ARRIVAL]
+    rows, known, seen = unsettled.rows[index], unsettled.counts[index, 0], unsettled.counts[index, 1]
+    kept, open_qoe = 0, 0.0
+    for place in range(known + arrived - seen):
+        row = rows[place] if place < known else seen + place - known
+        value = _best_case(engine, row)
+        if np.isfinite(engine.finish_s[row]):
+            unsettled.settled[index] += value
+        else:
+            open_qoe += value
+            rows[kept] = row
+            kept += 1
+    unsettled.counts[index, 0], unsettled.counts[index, 1] = kept, arrived
+    return engine.registers[st.R_LIMIT] - arrived + unsettled.settled[index] + open_qoe

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import pairwise
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +11,20 @@ from andes_engine import counters as ct
 from andes_engine.engine import EngineConfig
 from andes_engine.errors import CapacityError
 from andes_engine.knobs import Knobs
-from andes_engine.observation import OBSERVATION_SIZE
 from andes_engine.records import RunRecord
 from andes_engine.schedulers import OWN, scheduler_id
 from andes_engine.sim import state as st
+from andes_engine.sim.crew import Crew
 from andes_engine.sim.loading import load_lengths, load_requests
-from andes_engine.sim.part import Part, Surroundings
-from andes_engine.sim.potential import best_case_qoe_of, no_requests
+from andes_engine.sim.potential import best_case_qoe_of
+from andes_engine.sim.round import ADD_UP, ADVANCE, OBSERVE, surroundings_of
 from andes_engine.sim.state import Engines, allocate, limits_of, part_of
 from andes_engine.sim.step_loop import StepLoop
-from andes_engine.sim.team import Team
 from andes_engine.workload import Workload
 
 FloatArray = NDArray[np.float64]
 
 DRAIN = np.inf
-
-_PARTS_PER_THREAD = 4
 
 
 class Simulator:
@@ -55,26 +50,15 @@ class Simulator:
     ) -> None:
         self.configs = list(engines)
         self.engines: Engines = allocate(self.configs, max_requests, token_log, users)
-        self._every_step = every_step
-        self.team = Team(threads)
-        self._bounds = _parts(len(self.configs), threads)
+        self._threads, self._every_step = threads, every_step
         self._own: dict[int, StepLoop] = {}
         self._workloads: list[Workload | None] = [None] * len(self.configs)
-        count = len(self.configs)
-        self._around = Surroundings(
-            until_s=np.zeros(count),
-            observed_counters=np.zeros_like(self.engines.counters),
-            observed_s=np.zeros(count),
-            observations=np.zeros((count, OBSERVATION_SIZE), dtype=np.float32),
-            unsettled=no_requests(count, max_requests),
-            potentials=np.zeros(count),
-        )
-        self._take_arguments()
+        self._around = surroundings_of(self.engines)
+        self._crew = self._hire()
 
-    def _take_arguments(self) -> None:
-        """What native functions are called with: the arrays of the engines, for as long as they stay."""
-        self._parts = [Part(self.engines, *bounds, self._around, self._every_step) for bounds in self._bounds]
-        self._some = Part(self.engines, 0, len(self), self._around, self._every_step)
+    def _hire(self) -> Crew:
+        """A crew for the arrays of the engines, for as long as they stay."""
+        return Crew(self.engines, self._around, self._threads, self._every_step)
 
     def __len__(self) -> int:
         return len(self.configs)
@@ -150,7 +134,7 @@ class Simulator:
             wider = np.zeros((len(self), need), dtype=np.int64)
             wider[:, : self.engines.hash_ids.shape[1]] = self.engines.hash_ids
             self.engines = self.engines._replace(hash_ids=wider)
-            self._take_arguments()
+            self._crew = self._hire()
 
     def of(self, index: int) -> Engines:
         """Arrays of one engine (views, not copies)."""
@@ -170,22 +154,18 @@ class Simulator:
     def advance(self, until_s: FloatArray | float) -> None:
         """Run all engines until `until_s` (scalar or one per engine), or until drained."""
         self._set_times(until_s)
-        self.team.run([part.advance for part in self._parts])
+        self._crew.run(ADVANCE)
 
-    def step_pieces(
-        self, until_s: FloatArray, observations: NDArray[np.float32] | None = None
-    ) -> list[Callable[[], None]]:
-        """One step of all engines as pieces that a team can share out, with pieces of other simulators if need be.
-
-        Args:
-            until_s: Time up to which each engine runs, s. Shape (engines,).
-            observations: Receives what a policy sees then, if given. Shape (engines, OBSERVATION_SIZE).
-
-        Returns:
-            Functions to be run once each, in any order, before `latest_potentials` is looked at.
-        """
+    def step(self, until_s: FloatArray) -> NDArray[np.float32]:
+        """One step of an environment: `advance`, `latest_potentials`, and what a policy sees then, as `observations`."""
         self._set_times(until_s)
-        return [partial(part.step, observations) for part in self._parts]
+        self._crew.run(ADVANCE + ADD_UP + OBSERVE)
+        return self._around.observations.copy()
+
+    def step_unseen(self, until_s: FloatArray) -> None:
+        """The same without observations."""
+        self._set_times(until_s)
+        self._crew.run(ADVANCE + ADD_UP)
 
     def _set_times(self, until_s: FloatArray | float) -> None:
         """Say how far engines shall go; those with a scheduler of the user's own, which is Python, go now."""
@@ -196,25 +176,21 @@ class Simulator:
 
     def observations(self) -> NDArray[np.float32]:
         """What a policy sees of every engine now. Shape (engines, OBSERVATION_SIZE), a fresh array."""
-        out = np.zeros((len(self), OBSERVATION_SIZE), dtype=np.float32)
-        self._some.move(0, len(self))
-        self._some.observe_into(out)
-        return out
+        self._crew.run(OBSERVE)
+        return self._around.observations.copy()
 
-    def observe_again(self, indices: NDArray[np.int64], observations: NDArray[np.float32]) -> NDArray[np.float32]:
+    def observe_again(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """The observations with those of just reset engines taken anew; the others keep their last observation."""
-        fresh = observations.copy()
         for index in indices:
-            self._some.move(int(index), int(index) + 1)
-            self._some.observe_into(fresh)
-        return fresh
+            self._crew.run_one(int(index), OBSERVE)
+        return self._around.observations.copy()
 
     def requests(self) -> NDArray[np.int64]:
         """Requests in each engine's workload. Shape (engines,)."""
         return self.engines.registers[:, st.R_LIMIT].copy()
 
     def latest_potentials(self) -> FloatArray:
-        """`potential` of every engine, after the pieces of a step have been run. Shape (engines,), a fresh array."""
+        """`potential` of every engine, after a step. Shape (engines,), a fresh array."""
         return self._around.potentials.copy()
 
     def drained(self, index: int) -> bool:
@@ -223,8 +199,7 @@ class Simulator:
 
     def potential(self, index: int) -> float:
         """Sum over the workload of each request's best-case QoE now (see `request.best_case_qoe`)."""
-        self._some.move(index, index + 1)
-        self._some.add_up()
+        self._crew.run_one(index, ADD_UP)
         return float(self._around.potentials[index])
 
     def record(self, index: int, label: str) -> RunRecord:
@@ -267,13 +242,6 @@ class Simulator:
             return ()
         starts, counts = mine.token_offset[:n], mine.table.emitted_tokens[:n]
         return tuple(mine.token_s[start : start + count].copy() for start, count in zip(starts, counts, strict=True))
-
-
-def _parts(engines: int, threads: int) -> list[tuple[int, int]]:
-    """Neighbours that one thread runs one after the other: a few parts per thread, as some have more to do than others."""
-    count = min(engines, threads * _PARTS_PER_THREAD) if threads > 1 else 1
-    bounds = np.linspace(0, engines, count + 1).astype(int)
-    return [(int(low), int(high)) for low, high in pairwise(bounds)]
 
 
 def simulate(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.compile_cache import compiled, compiled_allocating, compiled_into_caller
+from andes_engine.compile_cache import compiled, compiled_into_caller
 from andes_engine.decision_buffers import (
     N_ORDER,
     N_PAUSED,
@@ -16,7 +18,7 @@ from andes_engine.decision_buffers import (
     Decision,
     empty_decision,
 )
-from andes_engine.native import call, native
+from andes_engine.native import call
 from andes_engine.ranking import ONE
 from andes_engine.request import context_tokens, deliver
 from andes_engine.schedulers import SARATHI, VTC
@@ -28,7 +30,7 @@ from andes_engine.sim.kv_cache import note_cached
 from andes_engine.sim.lifecycle import finish, note_token, preempt, ready, somebody_leaves
 from andes_engine.sim.load import LOAD_SIZE, PREFILL, load_seconds
 from andes_engine.sim.scheduling import schedule_decoders, schedule_running, schedule_waiting, take_out
-from andes_engine.sim.state import Engines, example_engines, one, view_of
+from andes_engine.sim.state import Engines, view_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -37,37 +39,43 @@ _MOST_LATE = 4096
 """Iterations after which decoders are accounted for, at the latest."""
 
 
-@native(lambda: (*example_engines(), 0, 0, np.zeros(1), 0, np.zeros(1, dtype=np.int64)))
-@compiled_allocating
-def advance_all(engines: Engines, first: int, end: int, until_s: FloatArray, every_step: int, decide: IntArray) -> None:
-    """Run engines from `first` to before `end`, each until its time in `until_s` (shape (engines,)), or until it has drained.
+class Scratch(NamedTuple):
+    """What a thread needs to run one engine after the other.
 
-    With `every_step` 1 every iteration is stepped through and every request accounted for in it: the same outcome, slower, for
-    tests and benchmarks. `decide` is ``decision.decide.call_words()``; only read, so threads may share it.
+    Attributes:
+        plan: Receives decisions.
+        scheduled: Tokens of each running request in an iteration. Shape (max_num_seqs,).
+        load: Sums of an iteration, in the order of `load`.
+        decoders: Those that are accounted for late.
+        decide: ``decision.decide.call_words()``, to write to.
     """
-    words = decide.copy()
-    plan = empty_decision(engines.running.shape[1], engines.waiting.shape[1])
-    scheduled = np.zeros(engines.running.shape[1], dtype=np.int64)
-    load = np.zeros(LOAD_SIZE, dtype=np.int64)
-    decoders = no_decoders(engines.running.shape[1], 0 if every_step != 0 else _MOST_LATE)
-    for index in range(first, end):
-        _advance(one(engines, index), until_s[index], plan, scheduled, load, decoders, words)
+
+    plan: Decision
+    scheduled: IntArray
+    load: IntArray
+    decoders: Decoders
+    decide: IntArray
+
+
+def scratch_for(engines: Engines, decide: IntArray, every_step: bool) -> Scratch:
+    """Scratch for engines of this size; `every_step` steps through every iteration and accounts for every request in it."""
+    seqs = engines.running.shape[-1]
+    return Scratch(
+        empty_decision.py_func(seqs, engines.waiting.shape[-1]),
+        np.zeros(seqs, dtype=np.int64),
+        np.zeros(LOAD_SIZE, dtype=np.int64),
+        no_decoders.py_func(seqs, 0 if every_step else _MOST_LATE),
+        decide,
+    )
 
 
 @compiled
-def _advance(
-    engine: Engines,
-    until_s: float,
-    plan: Decision,
-    scheduled: IntArray,
-    load: IntArray,
-    decoders: Decoders,
-    words: IntArray,
-) -> None:
+def advance(engine: Engines, until_s: float, scratch: Scratch) -> None:
     """Run one engine until its time, or until it has drained.
 
     Where plans or cached prefixes look at requests one by one, decoders are up to date before every iteration.
     """
+    decoders = scratch.decoders
     late = engine.limits[st.L_SCHEDULER] <= SARATHI and engine.limits[st.L_PREFIX_CACHING] == 0
     while True:
         if not late or somebody_leaves(engine, until_s):
@@ -77,7 +85,7 @@ def _advance(
         if fast_forward(engine, until_s, decoders) == 0:
             if not late or not can_decode(engine, decoders):
                 settle(engine, decoders)
-            _step(engine, plan, scheduled, load, decoders, words)
+            _step(engine, scratch.plan, scratch.scheduled, scratch.load, decoders, scratch.decide)
     settle(engine, decoders)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from andes_engine.decision import decide
 from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.sim import state as st
+from andes_engine.sim.crew import Crew
 from andes_engine.sim.lifecycle import note_ready
+from andes_engine.sim.round import ADVANCE, surroundings_of
 from andes_engine.sim.state import Engines, part_of
-from andes_engine.sim.step import advance_all
 
 _UNTIL = 1
 """Place of `until_s` among the arguments of `note_ready`."""
@@ -30,8 +30,8 @@ class StepLoop:
         self._engine = part_of(engines, 0)
         self._name = score or ""
         self._score = load_score(score) if score else None
-        self._until_s, self._answer = np.zeros(1), np.zeros(1, dtype=np.int64)
-        self._advance = advance_all.arguments(engines, 0, 1, self._until_s, 1, decide.call_words())
+        self._answer, self._around = np.zeros(1, dtype=np.int64), surroundings_of(engines)
+        self._crew = Crew(engines, self._around, every_step=True)
         self._ready = note_ready.arguments(self._engine, 0.0, self._answer)
 
     def advance(self, until_s: float) -> None:
@@ -52,5 +52,5 @@ class StepLoop:
         if self._score is not None:
             live = engine.running[: registers[st.R_RUNNING]], engine.waiting[: registers[st.R_WAITING]]
             score_live(self._score, self._name, engine.table, np.concatenate(live), now_s)
-        self._until_s[0] = np.nextafter(now_s, np.inf)
-        advance_all.run(self._advance)
+        self._around.until_s[0] = np.nextafter(now_s, np.inf)
+        self._crew.run(ADVANCE)

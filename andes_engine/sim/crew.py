@@ -1,0 +1,69 @@
+"""Threads that go round the engines of a simulator."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, wait
+
+from andes_engine.decision import decide
+from andes_engine.native import Arguments
+from andes_engine.sim.round import Shares, Surroundings, equal_shares, open_round, take_part
+from andes_engine.sim.state import Engines
+from andes_engine.sim.step import scratch_for
+
+
+class Crew:
+    """Rounds of some threads, of which the caller is one.
+
+    Args:
+        engines: What they work on.
+        around: What else they need.
+        threads: How many.
+        every_step: Skip no iteration, account for every request in each: the same outcome, slower.
+    """
+
+    def __init__(self, engines: Engines, around: Surroundings, threads: int = 1, every_step: bool = False) -> None:
+        count = len(engines.now_s)
+        self._count, threads = count, min(threads, count)
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._all = _Round(engines, around, equal_shares(0, count, threads), every_step)
+        self._one = _Round(engines, around, equal_shares(0, 1, 1), every_step)
+
+    def run(self, work: int) -> None:
+        """Do it for every engine: a sum of `round.ADVANCE`, `ADD_UP` and `OBSERVE`.
+
+        Raises:
+            NativeError: If the compiled code gave up, in any thread.
+        """
+        self._all.open(work)
+        first, *others = self._all.arguments
+        helpers = [self._pool.submit(take_part.run, arguments) for arguments in others] if self._pool else []
+        try:
+            take_part.run(first)
+        finally:
+            if self._all.shares.done[0] < self._count:  # somebody is still at it, or has failed
+                wait(helpers)
+        for helper in helpers:
+            if helper.done():
+                helper.result()
+
+    def run_one(self, index: int, work: int) -> None:
+        """Do it for one engine; errors as in `run`."""
+        self._one.shares.first[0], self._one.shares.end[0] = index, index + 1
+        self._one.open(work)
+        take_part.run(self._one.arguments[0])
+
+
+class _Round:
+    """Calls for some shares, again and again."""
+
+    def __init__(self, engines: Engines, around: Surroundings, shares: Shares, every_step: bool) -> None:
+        self.engines, self.shares = engines, shares
+        self.arguments: list[Arguments] = [
+            take_part.arguments(engines, around, shares, mine, scratch_for(engines, decide.call_words(), every_step))
+            for mine in range(len(shares.next))
+        ]
+        self._opening = open_round.arguments(shares, 0)
+
+    def open(self, work: int) -> None:
+        self._opening.put(1, work)
+        open_round.run(self._opening)
