@@ -36,11 +36,15 @@ EVERY_ITERATION_S = 0.02
 LIGHT_LOAD = "env.load=[0.2,0.4]"
 """Few live requests."""
 MANY = 4
-"""Times as many engines there: what Python does of a step hardly grows with them."""
+"""Times as many engines there, too: what Python does of a step hardly grows with them."""
 
 
 def batched_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
-    """The environment of the demo with random actions: on two cores and on one, a decision at every iteration, a light load."""
+    """The environment of the demo with random actions: on two cores and on one, a decision at every iteration, a light load.
+
+    A decision of the demo takes some 80 iterations, so the goal is out of reach there: it would be 16 million iterations/s. It can
+    be reached, and missed, where a decision takes few short ones.
+    """
     steps = max(2, int(STEPS * scale))
     available = sorted(os.sched_getaffinity(0))
     goal = Goal(200e3, at_least=True)
@@ -54,9 +58,11 @@ def batched_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
         measure = batched_speed(engines, 50 * steps, cores, overrides)
         lines.append(Line(BATCHED, title, "decisions/s", measure))
     cores = available[-2:]
-    title = f"{_title(MANY * engines, len(cores))}, light load, a decision every {EVERY_ITERATION_S:g} s"
-    measure = batched_speed(MANY * engines, 50 * steps, cores, [LIGHT_LOAD, *overrides])
-    return [*lines, Line(BATCHED, title, "decisions/s", measure)]
+    for many in (engines, MANY * engines):
+        title = f"{_title(many, len(cores))}, light load, a decision every {EVERY_ITERATION_S:g} s"
+        measure = batched_speed(many, 50 * steps, cores, [LIGHT_LOAD, *overrides])
+        lines.append(Line(BATCHED, title, "decisions/s", measure, goal if many == engines else None))
+    return lines
 
 
 def _title(engines: int, cores: int) -> str:
