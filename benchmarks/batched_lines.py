@@ -42,8 +42,8 @@ MANY = 4
 def batched_lines(scale: float = 1.0, engines: int = ENGINES) -> list[Line]:
     """The environment of the demo with random actions: on two cores and on one, a decision at every iteration, a light load.
 
-    A decision of the demo takes some 80 iterations, so the goal is out of reach there: it would be 16 million iterations/s. It can
-    be reached, and missed, where a decision takes few short ones.
+    A decision of the demo takes some 80 iterations, so the goal is out of reach there: it would be 16 million iterations/s. It
+    can be reached, and missed, where a decision takes few short ones.
     """
     steps = max(2, int(STEPS * scale))
     available = sorted(os.sched_getaffinity(0))
