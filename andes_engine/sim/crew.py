@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from andes_engine.decision import decide
 from andes_engine.native import Arguments
@@ -24,8 +24,8 @@ class Crew:
     def __init__(self, engines: Engines, around: Surroundings, threads: int = 1, every_step: bool = False) -> None:
         count = len(engines.now_s)
         self._count, threads = count, min(threads, count)
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._all = _Round(engines, around, equal_shares(0, count, threads), every_step)
+        self._helpers = [_Helper(arguments) for arguments in self._all.arguments[1:]]
         self._one = _Round(engines, around, equal_shares(0, 1, 1), every_step)
 
     def run(self, work: int) -> None:
@@ -35,16 +35,15 @@ class Crew:
             NativeError: If the compiled code gave up, in any thread.
         """
         self._all.open(work)
-        first, *others = self._all.arguments
-        helpers = [self._pool.submit(take_part.run, arguments) for arguments in others] if self._pool else []
+        calls = [helper.call() for helper in self._helpers]
         try:
-            take_part.run(first)
+            take_part.run(self._all.arguments[0])
         finally:
             if self._all.shares.done[0] < self._count:  # somebody is still at it, or has failed
-                wait(helpers)
-        for helper in helpers:
-            if helper.done():
-                helper.result()
+                wait(calls)
+        for call in calls:
+            if call.done():
+                call.result()
 
     def run_one(self, index: int, work: int) -> None:
         """Do it for one engine; errors as in `run`."""
@@ -53,11 +52,25 @@ class Crew:
         take_part.run(self._one.arguments[0])
 
 
+class _Helper:
+    """A thread with arguments, and so scratch, of its own."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self._arguments, self._thread = arguments, ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def call(self) -> Future[None]:
+        """Call it to the round that is open; a call to an earlier one that it has not heard yet will do."""
+        if self._last is None or self._last.running() or self._last.done():
+            self._last = self._thread.submit(take_part.run, self._arguments)
+        return self._last
+
+
 class _Round:
     """Calls for some shares, again and again."""
 
     def __init__(self, engines: Engines, around: Surroundings, shares: Shares, every_step: bool) -> None:
-        self.engines, self.shares = engines, shares
+        self.shares = shares
         self.arguments: list[Arguments] = [
             take_part.arguments(engines, around, shares, mine, scratch_for(engines, decide.call_words(), every_step))
             for mine in range(len(shares.next))

@@ -11,8 +11,9 @@ import pytest
 from andes_engine.knobs import Knobs
 from andes_engine.native import NativeError
 from andes_engine.sim.crew import Crew
-from andes_engine.sim.round import ADD_UP, ADVANCE, OBSERVE, equal_shares, surroundings_of, take_part
+from andes_engine.sim.round import ADD_UP, ADVANCE, OBSERVE, Surroundings, equal_shares, surroundings_of, take_part
 from andes_engine.sim.simulator import Simulator
+from andes_engine.sim.state import Engines
 from tests.builders import make_engine, make_workload
 
 ENGINES = 5
@@ -25,10 +26,10 @@ def _simulator(threads: int) -> Simulator:
     return simulator
 
 
-def _crew(threads: int) -> tuple[Crew, Any]:
+def _crew(threads: int) -> tuple[Crew, Engines, Surroundings]:
     engines = _simulator(1).engines
     around = surroundings_of(engines)
-    return Crew(engines, around, threads), around
+    return Crew(engines, around, threads), engines, around
 
 
 @pytest.mark.parametrize(("first", "end", "count"), [(0, 1, 1), (0, 7, 3), (2, 64, 5)])
@@ -49,37 +50,44 @@ def test_many_short_rounds_are_what_one_thread_makes_of_them(threads: int) -> No
     np.testing.assert_array_equal(alone.engines.counters, together.engines.counters)
 
 
-class _Later:
-    """A pool whose threads come when they are let."""
+class _Asleep:
+    """A thread that does nothing until it is woken."""
 
     def __init__(self) -> None:
-        self.calls: list[Any] = []
+        self.calls: list[tuple[Future[None], Any, Any]] = []
 
     def submit(self, call: Any, arguments: Any) -> Future[None]:
-        self.calls.append((call, arguments))
-        return Future()
+        self.calls.append((Future(), call, arguments))
+        return self.calls[-1][0]
+
+    def wake(self) -> None:
+        future, call, arguments = self.calls.pop()
+        future.set_running_or_notify_cancel()
+        future.set_result(call(arguments))
 
 
 def test_a_thread_that_comes_late_changes_nothing_and_helps_with_the_next_round() -> None:
-    crew, around = _crew(2)
-    crew._pool = late = _Later()  # type: ignore[assignment]
-    around.until_s[:] = 0.5
-    crew.run(ADVANCE)
-    before = crew._all.engines.counters.copy()
-    call, arguments = late.calls.pop()
-    call(arguments)
-    np.testing.assert_array_equal(before, crew._all.engines.counters)
-
+    crew, engines, around = _crew(2)
+    crew._helpers[0]._thread = asleep = _Asleep()  # type: ignore[assignment]
+    for until_s in (0.5, 0.6):
+        around.until_s[:] = until_s
+        crew.run(ADVANCE)
+    assert len(asleep.calls) == 1, "who has not heard the last call is not called again"
+    before = engines.counters.copy()
     around.until_s[:] = 1.0
+    asleep.wake()
+    np.testing.assert_array_equal(before, engines.counters)
+
+    crew._helpers[0].call()  # as a call to the round before
     crew._all.open(ADVANCE + OBSERVE)
-    call(arguments)  # the same call, made for the round before
+    asleep.wake()
     assert crew._all.shares.done[0] == ENGINES
-    assert (crew._all.engines.now_s[:, 0] >= 1.0).all() and (around.observed_s >= 1.0).all()
+    assert (engines.now_s[:, 0] >= 1.0).all() and (around.observed_s >= 1.0).all()
 
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_what_a_thread_raises_is_raised(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    crew, _ = _crew(2)
+    crew, *_ = _crew(2)
     run = take_part.run
 
     def fail_or_run(arguments: Any) -> None:
