@@ -52,7 +52,7 @@ def write_page(
     for section in sections:
         parts += [f"## {section.title}", *section.text]
         parts += [_picture(folder, figures, entry) for entry in section.figures]
-        parts += [to_markdown(*section.grids).strip()] if section.grids else []
+        parts += [to_markdown(*section.grids, heading=section.title).strip()] if section.grids else []
     packages = ", ".join(f"{package} {number}" for package, number in versions().items())
     parts.append(f"Made at commit `{commit()}` in {took_s / 60.0:.1f} min with {packages}.")
     path = folder / page

@@ -27,13 +27,13 @@ _NOBODY = np.zeros(0, dtype=np.int64)
 _NO_VIEW = EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0)
 
 
-@native(lambda: (empty_requests(1), _NOBODY, _NOBODY, 0, 0.0, 0, np.zeros(1), _NOBODY))
+@native(lambda: (empty_requests(1), _NOBODY, _NOBODY, _NOBODY, np.zeros(1), 0, np.zeros(1), _NOBODY))
 def take_tokens(
     table: Requests,
     rows: IntArray,
     tokens: IntArray,
-    count: int,
-    now_s: float,
+    count: IntArray,
+    now_s: FloatArray,
     charged: int,
     user_service: FloatArray,
     counters: IntArray,
@@ -44,20 +44,20 @@ def take_tokens(
         table: Live requests.
         rows: Who got tokens, in the first `count` places. Shape (room,).
         tokens: How many each. Shape (room,).
-        count: Requests that got some.
-        now_s: When, s.
+        count: Requests that got some. Shape (1,).
+        now_s: When, s. Shape (1,).
         charged: Whether users are charged for them, and for the prompt at the first (`vtc`): 0 or 1.
         user_service: Counters of the users. Shape (users,).
         counters: What happened so far, in the order of `andes_engine.counters`.
     """
-    for place in range(count):
+    for place in range(count[0]):
         row = rows[place]
         counters[ct.DECODE_TOKENS] += tokens[place]
         if charged != 0:
             prompt = table.prompt_tokens[row] if table.emitted_tokens[row] == 0 else 0
             charge(user_service, table.user[row], prompt, tokens[place])
         for _ in range(tokens[place]):
-            deliver(table, row, now_s)
+            deliver(table, row, now_s[0])
 
 
 @native(lambda: (hazard_state(), 0, 0, 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,9 @@ class TokenFeed:
         self._ids: list[str] = []
         self._given: list[int] = []
         self._total = 0
+        self._count, self._now_s = np.zeros(1, dtype=np.int64), np.zeros(1)
         self._make_room(256)
-        self._arguments = take_tokens.arguments(
-            table.rows, self._rows, self._tokens, 0, 0.0, self._fair, np.zeros(1), counters
-        )
+        self._arguments = take_tokens.arguments(*self._given_to(np.zeros(1)))
 
     def take(self, tokens: Mapping[str, int], now_s: float, user_service: FloatArray) -> int:
         """Account the tokens of an iteration; returns how many there were.
@@ -58,10 +58,15 @@ class TokenFeed:
             else:
                 self._tokens[: len(given)] = given
             self._given, self._total = given, sum(given)
-        buffers = self._table.rows, self._rows, self._tokens
-        self._arguments.put_all((*buffers, len(ids), now_s, self._fair, user_service, self._counters))
+        self._count[0], self._now_s[0] = len(ids), now_s
+        self._arguments.put_all(self._given_to(user_service))
         take_tokens.run(self._arguments)
         return self._total
+
+    def _given_to(self, user_service: FloatArray) -> tuple[Any, ...]:
+        """Arguments of the call: what changes with each iteration is written into arrays that stay."""
+        changing = self._table.rows, self._rows, self._tokens, self._count, self._now_s
+        return (*changing, self._fair, user_service, self._counters)
 
     def rows_changed(self) -> None:
         """A request has left the table, and its row may go to another of the same name."""

@@ -72,14 +72,16 @@ class Statement:
         arms: Ways to serve them; the first is what the others are compared with.
         keys: Metrics shown, from `andes_engine.metrics.METRICS`.
         source: Where the statement is made.
+        ratio: Show mean QoE over that of the first arm, too, not only the difference.
     """
 
     key: str
     title: str
     cases: tuple[Case, ...]
     arms: tuple[Arm, ...]
-    keys: tuple[str, ...] = ("qoe_mean", "qoe_p10", "preemptions_per_request", "recomputed_per_request")
+    keys: tuple[str, ...] = ("qoe_mean", "qoe_p10", "preemptions_per_request")
     source: str = ""
+    ratio: bool = False
 
     def settings(self, seeds: int) -> list[Setting]:
         """The runs, as settings of a suite."""
@@ -114,7 +116,8 @@ class Statement:
     def grid(self, found: Found) -> Grid:
         """One row for each case and arm: median and range over seeds, and how mean QoE compares, workload by workload."""
         first = self.arms[0].name
-        labels = ("case", "arm", *map(_label, self.keys), f"QoE less {first}", f"QoE over {first}")
+        compared = (f"QoE less {first}", f"QoE over {first}")[: 1 + self.ratio]
+        labels = ("case", "arm", *map(_label, self.keys), *compared)
         columns = tuple(Column(label, numeric=place > 1) for place, label in enumerate(labels))
         rows = []
         for case in self.cases:
@@ -124,7 +127,8 @@ class Statement:
                 cells = [value_cell(mine[key], metric(key).digits) for key in self.keys]
                 gain = value_cell(mine["qoe_mean"] - reference, 3, "+"), value_cell(mine["qoe_mean"] / reference, 2)
                 said = Cell("" if place else case.name)
-                rows.append((said, Cell(arm.name), *cells, *(gain if arm.name != first else (Cell(), Cell()))))
+                shown = gain if arm.name != first else (Cell(), Cell())
+                rows.append((said, Cell(arm.name), *cells, *shown[: len(compared)]))
         seeds = len(next(iter(found.values()))["qoe_mean"])
         notes = (f"Median over {seeds} workloads, lowest and highest in brackets; differences and ratios are paired.",)
         return Grid(self.title, columns, tuple(rows), notes)

@@ -93,6 +93,8 @@ def _knob(name: str, values: tuple[float, ...], label: str) -> tuple[Arm, ...]:
     return tuple(Arm(label.format(value), knobs={name: value}) for value in values)
 
 
+RECOMPUTED = ("qoe_mean", "qoe_p10", "preemptions_per_request", "recomputed_per_request")
+
 _STATEMENTS = (
     Statement(
         "burst",
@@ -100,6 +102,7 @@ _STATEMENTS = (
         tuple(case(engine, lengths, load) for engine in ENGINES for lengths in PAPER_LENGTHS for load in (1.0, 1.2)),
         (FCFS, ANDES),
         source="Andes v2: up to 4.7x the QoE of vLLM",
+        ratio=True,
     ),
     Statement(
         "light",
@@ -119,6 +122,7 @@ _STATEMENTS = (
             Arm("default, waiting priced", knobs={"waiting_stall_price": 0.25}),
             FCFS,
         ),
+        RECOMPUTED,
         source="Andes' published log: arXiv summarisation .67 to .44 with 4.9 preemptions per request",
     ),
     Statement(
@@ -126,6 +130,7 @@ _STATEMENTS = (
         "Preemption is cheaper where the KV cache survives; with a patient setting nothing of that is wasted",
         tuple(case(STUDY, lengths, 1.0) for lengths in PAPER_LENGTHS[:2]),
         _where_kv_goes(PATIENT),
+        RECOMPUTED,
         source="Andes v1 and v2 preempt by recompute or by swapping",
     ),
     Statement(
@@ -133,6 +138,7 @@ _STATEMENTS = (
         "With the paper's defaults cheap preemption is overused",
         tuple(case(STUDY, lengths, 1.0) for lengths in PAPER_LENGTHS[:2]),
         _where_kv_goes({}),
+        RECOMPUTED,
         source="a finding: over 10 s a victim seems to lose little, yet in overload it waits far longer",
     ),
     Statement(

@@ -78,13 +78,14 @@ def metric_label(entry: Metric) -> str:
     return f"{entry.label}, {entry.unit}" if entry.unit else entry.label
 
 
-def to_markdown(*grids: Grid) -> str:
-    """GitHub-flavoured Markdown tables with their titles and notes; what stands under one is not said again under the next."""
+def to_markdown(*grids: Grid, heading: str = "") -> str:
+    """GitHub-flavoured Markdown tables with their titles and notes; what stands above all or under one is not said again."""
     said: set[str] = set()
     parts = []
     for grid in grids:
         notes = [f"\n{_escape(note)}" for note in grid.notes if note not in said]
-        parts.append("\n".join([f"**{_escape(grid.title)}**\n", markdown_lines(grid), *notes]) + "\n")
+        title = [] if grid.title == heading else [f"**{_escape(grid.title)}**\n"]
+        parts.append("\n".join([*title, markdown_lines(grid), *notes]) + "\n")
         said.update(grid.notes)
     return "\n".join(parts)
 

@@ -34,6 +34,7 @@ SMALL = Statement(
     "Andes beats FCFS",
     (Case("tiny", TINY, burst("tiny", 20.0), 1.3),),
     (Arm("fcfs", "fcfs"), Arm("andes"), Arm("host", limits={"host_kv_blocks": 400})),
+    ratio=True,
 )
 
 
@@ -67,6 +68,8 @@ def test_every_arm_of_a_statement_serves_the_same_requests(tmp_path: Path) -> No
     assert [cell.text for cell in rows[0][-2:]] == ["–", "–"]
     gain = np.median(values["tiny", "andes"]["qoe_mean"] - values["tiny", "fcfs"]["qoe_mean"])
     assert rows[1][-2].value == f"{gain:+.3f}"
+    plain = replace(SMALL, ratio=False).grid(values)
+    assert [row[:-1] for row in rows] == [*plain.rows] and plain.columns[-1].label == "QoE less fcfs"
 
 
 def test_the_suite_of_the_paper_and_all_statements_have_names_of_their_own() -> None:

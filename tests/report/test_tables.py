@@ -85,6 +85,11 @@ def test_a_note_of_several_tables_is_said_once():
     assert to_markdown(second).split("\n\n")[-2:] == ["of all", "of two\n"]
 
 
+def test_a_title_that_stands_above_is_not_said_again():
+    grid = Grid("one", (Column("x"),), ((Cell("1"),),))
+    assert "**one**" in to_markdown(grid) and to_markdown(grid, heading="one").startswith("| x |")
+
+
 def test_grid_refuses_a_short_row():
     with pytest.raises(ValueError, match="a row has 1 cells, there are 2 columns"):
         Grid("t", (Column("a"), Column("b")), ((Cell("1"),),))
