@@ -22,7 +22,7 @@ from andes_engine.report.style import GREY, WIDTH_IN, house_style
 TOP = 10
 """Trials whose knobs are set against those of the others."""
 
-SHOWN, RECORDED = 5, 2
+SHOWN, RECORDED = 5, 1
 """Trials in the table, and those that are recorded in full."""
 
 

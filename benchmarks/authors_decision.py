@@ -7,15 +7,12 @@ blocks, keeps indices in a set, and finds who was chosen by searching lists.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
-from andes_engine.engine import EngineConfig, EngineView
+from andes_engine.engine import EngineView
 from andes_engine.request import Requests
 from andes_engine.schedulers.authors_code import (
     HORIZON_S,
@@ -165,17 +162,3 @@ def sequence_groups(table: Requests, rows: Iterable[int]) -> list[SequenceGroup]
         )
         for row in rows
     ]
-
-
-def median_decision_s(
-    table: Requests, running: Iterable[int], waiting: Iterable[int], engine: EngineConfig, now_s: float, free: int
-) -> float:
-    """Median time of a planning decision over a second of repetitions, s; building the objects is not counted."""
-    solver = Solver(engine.view(now_s, free))
-    run, wait = sequence_groups(table, running), sequence_groups(table, waiting)
-    taken_s: list[float] = []
-    while sum(taken_s) < 1.0:
-        started_s = time.perf_counter()
-        solver.decide(run, wait)
-        taken_s.append(time.perf_counter() - started_s)
-    return float(np.median(taken_s))

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from andes_engine.errors import AndesError, CapacityError
 from andes_engine.knapsack import pack_sorted
 from andes_engine.knapsack_exact import exact_memory_bytes, pack_exact
-from andes_engine.report.grid import Cell, Column, Grid
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -98,24 +97,6 @@ def greedy_gaps(instances: Sequence[KnapsackInstance]) -> GreedyGaps:
     greedy = np.array([_timed(_greedy, instance) for instance in checked])
     exact = np.array([_timed(_exact, instance) for instance in checked])
     return GreedyGaps(greedy[:, 0], exact[:, 0], greedy[:, 1], exact[:, 1])
-
-
-def greedy_gap_grid(gaps: dict[str, GreedyGaps], title: str = "Greedy knapsack against the optimum") -> Grid:
-    """One row for each set of instances: relative gap at the median, at the 95th percentile and at worst; time ratio."""
-    labels = ("instances of", "count", "gap, median", "gap, p95", "gap, worst", "exact / greedy time")
-    columns = tuple(Column(label, numeric=place > 0) for place, label in enumerate(labels))
-    notes = (
-        "Gap: share of the largest total gain that greedy misses. Exact: dynamic programme over requests, blocks and, where its "
-        "limit binds, batch. Time ratio: median over instances, on the machine that made this table.",
-    )
-    return Grid(title, columns, tuple(_row(name, entry) for name, entry in gaps.items()), notes)
-
-
-def _row(name: str, gaps: GreedyGaps) -> tuple[Cell, ...]:
-    relative = gaps.relative
-    shares = (np.median(relative), np.percentile(relative, 95), relative.max())
-    texts = (name, f"{len(relative)}", *(f"{100.0 * share:.2f} %" for share in shares), f"{gaps.time_ratio:.0f}x")
-    return tuple(map(Cell, texts))
 
 
 def _timed(packer: Callable[[KnapsackInstance], float], instance: KnapsackInstance) -> tuple[float, float]:

@@ -35,11 +35,12 @@ class Crew:
             NativeError: If the compiled code gave up, in any thread.
         """
         self._all.open(work)
-        calls = [helper.call() for helper in self._helpers]
+        calls: list[Future[None]] = []
         try:
+            calls.extend(helper.call() for helper in self._helpers)
             take_part.run(self._all.arguments[0])
         finally:
-            if self._all.shares.done[0] < self._count:  # somebody is still at it, or has failed
+            if self._all.shares.done[0] < self._count:  # somebody is still at it, or has failed, or it was Ctrl-C
                 wait(calls)
         for call in calls:
             if call.done():

@@ -29,7 +29,7 @@ def observe_engine(engine: Engines, last_counters: IntArray, last_s: FloatArray,
     registers = engine.registers
     if engine.limits[st.L_PREFIX_CACHING] != 0 and engine.limits[st.L_SCHEDULER] > SARATHI:
         note_cached(engine)  # skipped iterations have not
-    recent = last_counters
+    recent = last_counters  # in place, as no array can be made here
     for index in range(len(recent)):
         recent[index] = engine.counters[index] - recent[index]
     observe(

@@ -28,7 +28,7 @@ ADVANCE, ADD_UP, OBSERVE = 1, 2, 4
 """What is done for an engine, in this order: run it, write its potential, write what a policy sees of it."""
 
 _PATIENCE = 20_000
-"""Looks at whether the others are done, before waiting the long way: around 100 us, in which a thread cannot fall asleep."""
+"""Looks at whether the others are done, in some 100 us, before falling asleep: it takes as long to wake up again."""
 
 
 class Surroundings(NamedTuple):

@@ -102,6 +102,21 @@ def test_what_a_thread_raises_is_raised(failing: int, monkeypatch: pytest.Monkey
         crew.run(ADD_UP)
 
 
+def test_an_interrupted_round_is_over_when_the_interrupt_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, engines, around = _crew(2)
+    run, around.until_s[:] = take_part.run, 1.0
+
+    def run_unless_interrupted(arguments: Any) -> None:
+        if arguments is crew._all.arguments[0]:
+            raise KeyboardInterrupt
+        run(arguments)
+
+    monkeypatch.setattr(take_part, "run", run_unless_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        crew.run(ADVANCE)
+    assert crew._all.shares.done[0] == ENGINES and (engines.now_s[:, 0] >= 1.0).all()
+
+
 def test_potentials_start_anew_with_each_workload() -> None:
     simulator = Simulator([make_engine(200)] * ENGINES, 60, threads=2)
     for seed in (1, 2):
