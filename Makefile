@@ -32,8 +32,8 @@ demo: $(READY) ## Show what the project does in a few minutes; trace=PATH replay
 live-benefit: $(READY) ## Compare FCFS, Andes and the learned policy on a live vLLM engine
 	@$(RUN) scripts.live_benefit
 
-fidelity: $(READY) ## Compare the simulator with live vLLM and write docs/FIDELITY.md (about 10 minutes)
-	@$(RUN) scripts.fidelity document=docs/FIDELITY.md $(FIDELITY_ARGS)
+fidelity: $(READY) ## Compare the simulator with live vLLM and write docs/FIDELITY.md (half an hour)
+	@$(RUN) scripts.fidelity policy=zoo/patient document=docs/FIDELITY.md $(FIDELITY_ARGS)
 
 calibrate: $(READY) ## Measure how fast this machine serves and keep it as a step-time preset
 	@$(RUN) scripts.calibrate
