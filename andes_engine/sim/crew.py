@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from andes_engine.decision import decide
 from andes_engine.native import Arguments
 from andes_engine.sim.round import Shares, Surroundings, equal_shares, open_round, take_part
 from andes_engine.sim.state import Engines
-from andes_engine.sim.step import scratch_for
+from andes_engine.sim.step import Scratch, scratch_for
 
 
 class Crew:
@@ -24,9 +25,10 @@ class Crew:
     def __init__(self, engines: Engines, around: Surroundings, threads: int = 1, every_step: bool = False) -> None:
         count = len(engines.now_s)
         self._count, threads = count, min(threads, count)
-        self._all = _Round(engines, around, equal_shares(0, count, threads), every_step)
+        scratch = [scratch_for(engines, decide.call_words(), every_step) for _ in range(threads)]
+        self._all = _Round(engines, around, equal_shares(0, count, threads), scratch)
         self._helpers = [_Helper(arguments) for arguments in self._all.arguments[1:]]
-        self._one = _Round(engines, around, equal_shares(0, 1, 1), every_step)
+        self._one = _Round(engines, around, equal_shares(0, 1, 1), scratch[:1])  # the caller's, too
 
     def run(self, work: int) -> None:
         """Do it for every engine: a sum of `round.ADVANCE`, `ADD_UP` and `OBSERVE`.
@@ -48,7 +50,7 @@ class Crew:
 
     def run_one(self, index: int, work: int) -> None:
         """Do it for one engine; errors as in `run`."""
-        self._one.shares.first[0], self._one.shares.end[0] = index, index + 1
+        self._one.shares.bounds[:] = index, index + 1
         self._one.open(work)
         take_part.run(self._one.arguments[0])
 
@@ -70,14 +72,13 @@ class _Helper:
 class _Round:
     """Calls for some shares, again and again."""
 
-    def __init__(self, engines: Engines, around: Surroundings, shares: Shares, every_step: bool) -> None:
+    def __init__(self, engines: Engines, around: Surroundings, shares: Shares, scratch: Sequence[Scratch]) -> None:
         self.shares = shares
         self.arguments: list[Arguments] = [
-            take_part.arguments(engines, around, shares, mine, scratch_for(engines, decide.call_words(), every_step))
-            for mine in range(len(shares.next))
+            take_part.arguments(engines, around, shares, mine, of_thread) for mine, of_thread in enumerate(scratch)
         ]
-        self._opening = open_round.arguments(shares, 0)
+        self._opening = open_round.arguments(shares)
 
     def open(self, work: int) -> None:
-        self._opening.put(1, work)
+        self.shares.work[0] = work
         open_round.run(self._opening)

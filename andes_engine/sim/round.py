@@ -68,15 +68,13 @@ class Shares(NamedTuple):
     """Who begins where.
 
     Attributes:
-        first: First engine of each share. Shape (shares,).
-        end: Where each share ends.
-        next: The next engine of each share that nobody has taken; beyond its end, none is left.
+        bounds: First engine of each share, where it also ends the one before; then where the last one ends. Shape (shares + 1,).
+        next: The next engine of each share that nobody has taken; beyond its end, none is left. Shape (shares,).
         done: How many engines are done with. Shape (1,).
         work: What the round does, a sum of `ADVANCE`, `ADD_UP` and `OBSERVE`. Shape (1,).
     """
 
-    first: IntArray
-    end: IntArray
+    bounds: IntArray
     next: IntArray
     done: IntArray
     work: IntArray
@@ -85,18 +83,16 @@ class Shares(NamedTuple):
 def equal_shares(first: int, end: int, count: int) -> Shares:
     """Neighbours together; no round is open."""
     bounds = np.linspace(first, end, count + 1).astype(np.int64)
-    firsts, ends = bounds[:-1].copy(), bounds[1:].copy()
-    return Shares(firsts, ends, ends.copy(), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+    return Shares(bounds, bounds[1:].copy(), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
 
-@native(lambda: (equal_shares(0, 1, 1), 0))
+@native(lambda: (equal_shares(0, 1, 1),))
 @compiled
-def open_round(shares: Shares, work: int) -> None:
-    """Let threads take engines. The last round must be over: all its engines done with."""
-    shares.work[0] = work
+def open_round(shares: Shares) -> None:
+    """Let threads take engines, for what `shares.work` says. The last round must be over: all its engines done with."""
     swap_in(shares.done, 0, 0)
     for share in range(len(shares.next)):
-        swap_in(shares.next, share, shares.first[share])
+        swap_in(shares.next, share, shares.bounds[share])
 
 
 def _example() -> tuple[object, ...]:
@@ -122,12 +118,12 @@ def take_part(engines: Engines, around: Surroundings, shares: Shares, mine: int,
         share = mine + turn if mine + turn < count else mine + turn - count
         while True:
             index = add_to(shares.next, share, 1)
-            if index >= shares.end[share]:
+            if index >= shares.bounds[share + 1]:
                 break
             _work_on(one(engines, index), around, shares.work[0], index, scratch)
             add_to(shares.done, 0, 1)
     if mine == 0:
-        all_engines, looks = shares.end[count - 1] - shares.first[0], 0
+        all_engines, looks = shares.bounds[count] - shares.bounds[0], 0
         while looks < _PATIENCE and add_to(shares.done, 0, 0) < all_engines:
             looks += 1
 

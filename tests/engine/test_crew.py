@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,9 @@ def _crew(threads: int) -> tuple[Crew, Engines, Surroundings]:
 @pytest.mark.parametrize(("first", "end", "count"), [(0, 1, 1), (0, 7, 3), (2, 64, 5)])
 def test_shares_are_all_engines_once(first: int, end: int, count: int) -> None:
     shares = equal_shares(first, end, count)
-    taken = [index for low, high in zip(shares.first, shares.end, strict=True) for index in range(low, high)]
+    taken = [index for low, high in pairwise(shares.bounds) for index in range(low, high)]
     assert taken == [*range(first, end)]
-    assert (shares.next == shares.end).all(), "no round is open"
+    assert (shares.next == shares.bounds[1:]).all(), "no round is open"
 
 
 @pytest.mark.parametrize("threads", [2, 3, 9])
