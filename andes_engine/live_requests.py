@@ -17,6 +17,7 @@ from andes_engine import counters as ct
 from andes_engine.errors import ExpectationError
 from andes_engine.expectations import Expectation
 from andes_engine.lengths import HAZARD, length_source
+from andes_engine.live_look import LiveLook
 from andes_engine.live_steps import learn_length, lift_user
 from andes_engine.live_users import UserNumbers
 from andes_engine.plan_memory import empty_memory
@@ -26,9 +27,7 @@ from andes_engine.request import lag_sum_s
 from andes_engine.request_table import RequestTable
 from andes_engine.schedulers import VTC, scheduler_id
 from andes_engine.token_feed import TokenFeed
-from andes_engine.vllm.contract import ComputedTokens, RunningView, WaitingView
-from andes_engine.vllm.running_views import RunningViews
-from andes_engine.vllm.waiting_views import WaitingViews
+from andes_engine.vllm.contract import ComputedTokens
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +65,8 @@ class LiveRequests:
         self._paces: Counter[float] = Counter()
         self.context_tokens = 0
         """Of all live requests together."""
-        self._running_rows: IntArray = np.zeros(0, dtype=np.int64)
-        self._seen = 0  # number of the views that these are of
+        self.look = LiveLook(self.table)
+        """What an engine shows of them."""
         self._feed = TokenFeed(self.table, self._fair, self.counters)
 
     def add(
@@ -78,7 +77,7 @@ class LiveRequests:
         expectation = self._expectation(asked, prompt_tokens)
         if request_id in self.table:
             self._drop(request_id)
-            self._seen = 0
+            self.look.forget_all()
         user = str(asked.get("qoe_user", ""))
         row = self.table.add(request_id, arrival_s, prompt_tokens, *expectation, self._enter(user))
         self._user_of[row] = user
@@ -165,7 +164,7 @@ class LiveRequests:
         if self._paces[latency_s] == 0:
             del self._paces[latency_s]
         self.table.remove(request_id)
-        self._feed.rows_changed()
+        self.look.forget(row)
 
     def slack_s(self, now_s: float) -> tuple[FloatArray, FloatArray]:
         """Time until each reader runs out, s, negative for who waits already: of running and of waiting requests.
@@ -178,35 +177,6 @@ class LiveRequests:
         expected_s = live["arrival_s"] + live["ttft_s"] + live["emitted_tokens"] * live["latency_s"]
         due_s = expected_s + np.maximum(live["lateness_s"], 0.0)
         return due_s[~waits] - now_s, due_s[waits] - now_s
-
-    def note_running(self, running: Sequence[RunningView]) -> IntArray:
-        """Rows of the running requests, in the engine's order, brought up to date."""
-        views = RunningViews.of(running)
-        rows, columns = self._rows_of(views), self.table.columns
-        columns.computed_tokens[rows] = views.computed_tokens
-        columns.held_blocks[rows] = views.held_blocks
-        return rows
-
-    def _rows_of(self, views: RunningViews) -> IntArray:
-        """Rows of the running requests; those of the views before are known."""
-        number, places = views.since or (0, None)
-        if places is None or number != self._seen + 1 or len(self._running_rows) == 0:
-            rows = self.table.rows_of(views.request_ids)
-        else:
-            rows, new = self._running_rows[places], np.flatnonzero(places < 0)
-            rows[new] = self.table.rows_of([views.request_ids[place] for place in new.tolist()])
-        self._running_rows, self._seen = rows, number
-        return rows
-
-    def note_waiting(self, waiting: Sequence[WaitingView]) -> IntArray:
-        """Rows of the waiting requests that may be admitted, in the engine's order, with what is left of each."""
-        views = WaitingViews.of(waiting).admissible()
-        rows, columns = self.table.rows_of(views.request_ids), self.table.columns
-        if views.cached_tokens is not None:
-            columns.cached_tokens[rows] = views.cached_tokens
-        if views.host_tokens is not None:
-            columns.host_tokens[rows] = views.host_tokens
-        return rows
 
     @property
     def owe_prefill(self) -> bool:

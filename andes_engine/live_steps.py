@@ -6,15 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.decision import contended, decide
-from andes_engine.decision_buffers import blocks_for
+from andes_engine.compile_cache import compiled
+from andes_engine.decision import contended, decide, example
+from andes_engine.decision_buffers import N_ORDER, Decision, blocks_for
 from andes_engine.engine import EngineView
 from andes_engine.knobs import KNOB_COUNT
 from andes_engine.lengths import hazard_state, observe_censored, observe_finish
 from andes_engine.lengths.hazard import refresh_state
-from andes_engine.native import native
+from andes_engine.listed_rows import COUNT, Listed, find_rows, nothing_listed
+from andes_engine.live_look import look_again
+from andes_engine.native import call, list_item, native, whole_number
 from andes_engine.observation import OBSERVATION_SIZE, observe
-from andes_engine.plan_memory import empty_memory
+from andes_engine.plan_memory import PlanMemory, empty_memory
 from andes_engine.request import Requests, deliver, empty_requests
 from andes_engine.schedulers.vtc import charge, lift
 from andes_engine.step_time import STEP_TIME_SIZE
@@ -23,41 +26,125 @@ from andes_engine.survey import Survey
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+NOW_S, HOST_COPY_S_PER_BLOCK = range(2)
+FREE_BLOCKS, HOST_FREE_BLOCKS, REORDERED, STILL_PAUSED = range(4)
+"""Numbers in and out of `decide_live`."""
+
 _NOBODY = np.zeros(0, dtype=np.int64)
 _NO_VIEW = EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0)
 
 
-@native(lambda: (empty_requests(1), _NOBODY, _NOBODY, _NOBODY, np.zeros(1), 0, np.zeros(1), _NOBODY))
-def take_tokens(
+def _deciding() -> tuple[object, ...]:
+    table, _, _, view, *rest = example()
+    numbers, nobody = np.zeros(4, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    return nothing_listed(), nothing_listed(), table, np.zeros(2), numbers, view, *rest, nobody, nobody
+
+
+@native(_deciding)
+def decide_live(
+    running: Listed,
+    waiting: Listed,
     table: Requests,
-    rows: IntArray,
-    tokens: IntArray,
-    count: IntArray,
+    clock: FloatArray,
+    numbers: IntArray,
+    limits: EngineView,
+    scheduler: int,
+    knobs: FloatArray,
+    step_time: FloatArray,
+    memory: PlanMemory,
+    plan: Decision,
+    places: IntArray,
+    words: IntArray,
+) -> None:
+    """`decision.decide`, of which only what changes from step to step is written anew, into arrays that stay.
+
+    Args:
+        running: The running requests, found.
+        waiting: Those that may be admitted, found.
+        table: Live requests.
+        clock: The time, and what a block takes to host memory or back, s. Shape (2,).
+        numbers: Blocks that are free, here and in host memory; receives whether the order is another than before, and how many
+            running requests are paused. Shape (4,).
+        limits: Of the engine.
+        scheduler: As in `decide`, like the next five.
+        knobs: Likewise.
+        step_time: Likewise.
+        memory: Likewise.
+        plan: Likewise.
+        places: Receives where in the list of running requests those in `plan.order` are. Shape (max_num_seqs,).
+        words: What `decide` is called with (`NativeFunction.call_words`).
+
+    Raises:
+        RuntimeError: If it failed.
+    """
+    view = EngineView(
+        clock[NOW_S],
+        numbers[FREE_BLOCKS],
+        limits.kv_blocks,
+        limits.block_size_tokens,
+        limits.max_num_seqs,
+        limits.max_batched_tokens,
+        limits.prefix_caching,
+        numbers[HOST_FREE_BLOCKS],
+        clock[HOST_COPY_S_PER_BLOCK],
+    )
+    rows = running.rows[: running.what[COUNT]]
+    state = (table, rows, waiting.rows[: waiting.what[COUNT]], view, scheduler)
+    if call(words, (*state, knobs, step_time, memory, plan)) == 0:
+        raise RuntimeError("the scheduling core failed; its own message is on stderr")
+    numbers[REORDERED] = _find_places(plan, rows, memory.places, places)
+    numbers[STILL_PAUSED] = 0
+    for place in range(len(rows)):
+        numbers[STILL_PAUSED] += table.paused[rows[place]] != 0
+
+
+@compiled
+def _find_places(plan: Decision, rows: IntArray, place_of: IntArray, places: IntArray) -> bool:
+    """Whether those in the order are in another than in the list. `place_of` is scratch, by row."""
+    for place in range(len(rows)):
+        place_of[rows[place]] = place
+    before, moved = -1, False
+    for index in range(plan.head[N_ORDER]):
+        places[index] = place_of[plan.order[index]]
+        moved |= places[index] < before
+        before = places[index]
+    return moved
+
+
+@native(lambda: (nothing_listed(), empty_requests(1), _NOBODY, np.zeros(1), 0, np.zeros(1), _NOBODY), locked=True)
+def take_tokens(
+    listed: Listed,
+    table: Requests,
+    given: IntArray,
     now_s: FloatArray,
     charged: int,
     user_service: FloatArray,
     counters: IntArray,
 ) -> None:
-    """Account the tokens that came out of an iteration.
+    """Account the tokens that came out of an iteration; does nothing if a row is not known.
 
     Args:
+        listed: Who got tokens.
         table: Live requests.
-        rows: Who got tokens, in the first `count` places. Shape (room,).
-        tokens: How many each. Shape (room,).
-        count: Requests that got some. Shape (1,).
+        given: Address of the list of how many each got; receives how many that is together. Shape (2,).
         now_s: When, s. Shape (1,).
         charged: Whether users are charged for them, and for the prompt at the first (`vtc`): 0 or 1.
         user_service: Counters of the users. Shape (users,).
         counters: What happened so far, in the order of `andes_engine.counters`.
     """
-    for place in range(count[0]):
-        row = rows[place]
-        counters[ct.DECODE_TOKENS] += tokens[place]
+    if not find_rows(listed):
+        return
+    given[1] = 0
+    for place in range(listed.what[COUNT]):
+        row = listed.rows[place]
+        tokens = whole_number(list_item(given[0], place))
+        given[1] += tokens
         if charged != 0:
             prompt = table.prompt_tokens[row] if table.emitted_tokens[row] == 0 else 0
-            charge(user_service, table.user[row], prompt, tokens[place])
-        for _ in range(tokens[place]):
+            charge(user_service, table.user[row], prompt, tokens)
+        for _ in range(tokens):
             deliver(table, row, now_s[0])
+    counters[ct.DECODE_TOKENS] += given[1]
 
 
 @native(lambda: (hazard_state(), 0, 0, 0))
@@ -108,5 +195,8 @@ def _observed() -> tuple[object, ...]:
 observe_live = native(_observed, f"{__name__}:observe_live")(observe)
 """`observation.observe` for a live engine."""
 
-LIVE_FUNCTIONS = (decide, observe_live, take_tokens, learn_length, sure_of_room, lift_user, refresh_state)
+LIVE_FUNCTIONS = (
+    *(decide, observe_live, take_tokens, look_again, decide_live),
+    *(learn_length, sure_of_room, lift_user, refresh_state),
+)
 """All compiled code of a serving process."""

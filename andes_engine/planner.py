@@ -13,18 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine import counters as ct
-from andes_engine.decision import decide
-from andes_engine.decision_buffers import N_PAUSED, N_PREEMPT, PLANNED, Decision, empty_decision
 from andes_engine.decision_trace.format import Arrays, header, inputs_of, outputs_of
 from andes_engine.decision_trace.recorder import DecisionTrace
 from andes_engine.engine import EngineView
 from andes_engine.knobs import Knobs
+from andes_engine.live_decision import LiveDecision
 from andes_engine.live_requests import LiveRequests
 from andes_engine.live_steps import LIVE_FUNCTIONS, observe_live
-from andes_engine.named_plan import named_plan
-from andes_engine.native import Arguments
 from andes_engine.observation import OBSERVATION_SIZE
-from andes_engine.plan_memory import widened
 from andes_engine.planner_config import PlannerConfig
 from andes_engine.policy.guard import GuardedPolicy
 from andes_engine.quiet_steps import QuietSteps
@@ -34,6 +30,7 @@ from andes_engine.schedulers.own import load_score, score_live
 from andes_engine.step_time import StepTime, preset
 from andes_engine.vllm.contract import NO_HOST, ComputedTokens, EngineShape, HostRoom, Plan, RunningView, WaitingView
 from andes_engine.vllm.running_views import RunningViews
+from andes_engine.vllm.waiting_views import WaitingViews
 
 IntArray = NDArray[np.int64]
 
@@ -81,11 +78,10 @@ class Planner:
         model = config.step_time if isinstance(config.step_time, StepTime) else preset(config.step_time)
         self._step_time = model.vector
         self._requests = LiveRequests(config, length_hints)
-        self._decision: Decision = empty_decision.py_func(shape.max_num_seqs, 256)
         self._limits = self._view(0.0, 0, NO_HOST)
         self._quiet = QuietSteps(self._scheduler, self._step_time, self._requests)
         self._last: Plan | None = None
-        self._arguments = self._first_arguments()
+        self._core = LiveDecision(self._requests, self._limits, self._scheduler, self._step_time, self.knobs)
         self.trace: DecisionTrace | None = None
         """Where decisions are recorded."""
         self._observation = np.zeros(OBSERVATION_SIZE, dtype=np.float32)
@@ -170,36 +166,27 @@ class Planner:
         Raises:
             SchedulerError: If a user's own score function fails; the engine then keeps its own order for this iteration.
         """
-        shown = RunningViews.of(running)
-        running_rows = self._requests.note_running(shown)
-        waiting_rows = self._requests.note_waiting(waiting)
-        view = self._view(now_s, free_blocks, host)
-        self._take_knobs(now_s, running_rows, waiting_rows, view)
-        self._fit_buffers(len(running_rows) + len(waiting_rows))
+        shown, look = RunningViews.of(running), self._requests.look
+        look.note(shown, WaitingViews.of(waiting))
+        if self.knob_source is not None and self.knob_source.due(now_s):
+            observed = self.observation(now_s, *look.rows(), self._view(now_s, free_blocks, host))
+            self.knobs = self.knob_source.decide(now_s, observed)
+        self._core.make_room(len(running) + len(waiting))
         if self._score is not None:
-            rows = np.concatenate([running_rows, waiting_rows])
-            score_live(self._score, self.config.scheduler, self._table.rows, rows, now_s)
-        before = None if self.trace is None else self._inputs(running_rows, waiting_rows, view)
-        self._decide(running_rows, waiting_rows, view)
+            score_live(self._score, self.config.scheduler, self._table.rows, np.concatenate(look.rows()), now_s)
+        before = None if self.trace is None else self._inputs(self._view(now_s, free_blocks, host))
+        self._core.decide(now_s, free_blocks, host, self.knobs)
         if self.trace is not None and before is not None:
-            self.trace.record(before, outputs_of(self._decision, self._table.rows, running_rows))
-        self._count()
-        self._last = named_plan(
-            self._decision, self._table, shown.request_ids, running_rows, self.shape.max_batched_tokens
-        )
+            self.trace.record(before, outputs_of(self._core.buffers, self._table.rows, look.rows()[0]))
+        self._last = self._core.plan(shown.request_ids)
         return self._last
 
     def trace_header(self) -> dict[str, object]:
         """First line of a trace of this planner's decisions."""
         return header(self._scheduler, self.shape.max_num_seqs, self._step_time)
 
-    def _inputs(self, running: IntArray, waiting: IntArray, view: EngineView) -> Arrays:
-        return inputs_of(self._table.rows, running, waiting, view, self.knobs, self._requests.memory)
-
-    def _decide(self, running: IntArray, waiting: IntArray, view: EngineView) -> None:
-        settings = self._scheduler, self.knobs, self._step_time, self._requests.memory
-        self._arguments.put_all((self._table.rows, running, waiting, view, *settings, self._decision))
-        decide.run(self._arguments)
+    def _inputs(self, view: EngineView) -> Arrays:
+        return inputs_of(self._table.rows, *self._requests.look.rows(), view, self.knobs, self._requests.memory)
 
     def observe_engine(
         self,
@@ -210,8 +197,9 @@ class Planner:
         host: HostRoom = NO_HOST,
     ) -> NDArray[np.float32]:
         """Observation between iterations, for an environment that decides from outside."""
-        rows = self._requests.note_running(running), self._requests.note_waiting(waiting)
-        return self.observation(now_s, *rows, self._view(now_s, free_blocks, host))
+        look = self._requests.look
+        look.note(RunningViews.of(running), WaitingViews.of(waiting))
+        return self.observation(now_s, *look.rows(), self._view(now_s, free_blocks, host))
 
     def observation(self, now_s: float, running: IntArray, waiting: IntArray, view: EngineView) -> NDArray[np.float32]:
         """Observation at a decision, from what has happened since the last one."""
@@ -221,16 +209,6 @@ class Planner:
         observe_live(*engine, recent, elapsed_s, self._observation)
         self._observed_at_s, self._observed_counters = now_s, self.counters.copy()
         return self._observation.copy()
-
-    def _take_knobs(self, now_s: float, running: IntArray, waiting: IntArray, view: EngineView) -> None:
-        if self.knob_source is not None and self.knob_source.due(now_s):
-            self.knobs = self.knob_source.decide(now_s, self.observation(now_s, running, waiting, view))
-
-    def _first_arguments(self) -> Arguments:
-        nobody = np.zeros(0, dtype=np.int64)
-        view = self._view(0.0, self.shape.kv_blocks, NO_HOST)
-        settings = self._scheduler, self.knobs, self._step_time, self._requests.memory
-        return decide.arguments(self._table.rows, nobody, nobody, view, *settings, self._decision)
 
     def _view(self, now_s: float, free_blocks: int, host: HostRoom) -> EngineView:
         shape = self.shape
@@ -245,18 +223,6 @@ class Planner:
             int(host.free_blocks),
             float(host.copy_s_per_block),
         )
-
-    def _fit_buffers(self, live: int) -> None:
-        if len(self._table.rows) > len(self._requests.memory.places):
-            self._requests.memory = widened(self._requests.memory, len(self._table.rows))
-        if live > len(self._decision.admit):
-            self._decision = empty_decision.py_func(self.shape.max_num_seqs, 2 * live)
-
-    def _count(self) -> None:
-        head = self._decision.head
-        self.counters[ct.DECISIONS] += head[PLANNED]
-        self.counters[ct.PLANNED_PREEMPTIONS] += head[N_PREEMPT]
-        self.counters[ct.PAUSES] += head[N_PAUSED]
 
     def _warm_up(self) -> None:
         """Load (or compile) the compiled code now, not at the first request."""

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import NDArray
 
+from andes_engine.listed_rows import ListedRows
 from andes_engine.request import Requests, empty_requests
 
 IntArray = NDArray[np.int64]
@@ -22,6 +23,8 @@ class RequestTable:
     Attributes:
         rows: The table, for compiled code.
         columns: Its fields, for Python: a recarray looks a field up anew each time, which takes microseconds.
+        names: Finds rows by the ids that requests were added with, themselves and not their equals.
+        objects: Finds rows by what the engine has for each request, if somebody has said which that is.
     """
 
     def __init__(self, capacity: int = 256) -> None:
@@ -29,6 +32,8 @@ class RequestTable:
         self._row_of: dict[str, int] = {}
         self._name_of: dict[int, str] = {}
         self._free = list(range(capacity - 1, -1, -1))
+        self.names = ListedRows(self._row_of, capacity)
+        self.objects = ListedRows(self._row_of, capacity)
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -50,12 +55,15 @@ class RequestTable:
         columns.ttft_s[row], columns.latency_s[row] = ttft_s, latency_s
         columns.user[row] = user
         self._row_of[request_id], self._name_of[row] = row, request_id
+        self.names.keep(row, request_id)
         return row
 
     def remove(self, request_id: str) -> None:
         """Give the row back."""
         row = self._row_of.pop(request_id)
         del self._name_of[row]
+        self.names.forget(row)
+        self.objects.forget(row)
         self._free.append(row)
 
     def row(self, request_id: str) -> int:
@@ -68,7 +76,7 @@ class RequestTable:
 
     def names_of(self, rows: IntArray) -> list[str]:
         """Requests of rows, in their order."""
-        return [*map(self._name_of.__getitem__, rows.tolist())]
+        return [*map(self._name_of.__getitem__, rows.tolist())] if len(rows) else []
 
     def _take_table(self, rows: Requests) -> None:
         self.rows, self._plain = rows, rows.view(np.ndarray)
@@ -78,4 +86,6 @@ class RequestTable:
         old, size = self.rows, len(self.rows)
         self._take_table(empty_requests(2 * size))
         self.rows[:size] = old
+        self.names.start_anew(2 * size)
+        self.objects.start_anew(2 * size)
         self._free = list(range(2 * size - 1, size - 1, -1))

@@ -1,7 +1,18 @@
 """Compiled code that is called by address: made once, kept as object code, shared by simulator and server."""
 
 from andes_engine.native.arguments import ArgumentError, Arguments
-from andes_engine.native.call import add_to, call, swap_in
+from andes_engine.native.call import add_to, call, list_item, swap_in, whole_number
 from andes_engine.native.function import NativeError, NativeFunction, native
 
-__all__ = ["ArgumentError", "Arguments", "NativeError", "NativeFunction", "add_to", "call", "native", "swap_in"]
+__all__ = [
+    "ArgumentError",
+    "Arguments",
+    "NativeError",
+    "NativeFunction",
+    "add_to",
+    "call",
+    "list_item",
+    "native",
+    "swap_in",
+    "whole_number",
+]

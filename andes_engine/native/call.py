@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -45,3 +46,15 @@ def swap_in(cells: Any, index: int, value: int) -> int:
     was = int(cells[index])
     cells[index] = value
     return was
+
+
+@_Intrinsic
+def list_item(listed: int, place: int) -> int:
+    """See `entry.list_item`."""
+    return id(ctypes.cast(listed, ctypes.py_object).value[place])
+
+
+@_Intrinsic
+def whole_number(address: int) -> int:
+    """See `entry.whole_number`."""
+    return int(ctypes.cast(address, ctypes.py_object).value)

@@ -147,6 +147,34 @@ def swap_in(typing_context: Any, cells: Any, index: Any, value: Any) -> Any:
     return _atomic("xchg", cells)
 
 
+@intrinsic
+def list_item(typing_context: Any, listed: Any, place: Any) -> Any:
+    """Address of an item of a Python list, which is given by its own address; the item itself is not touched.
+
+    `PyList_GetItem`, of Python's stable ABI, lends the item. For functions that are called with the interpreter's lock held.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _of_python(builder, "PyList_GetItem", values)
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def whole_number(typing_context: Any, address: Any) -> Any:
+    """Value of a Python integer, likewise."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _of_python(builder, "PyLong_AsLongLong", values)
+
+    return types.int64(types.int64), generate
+
+
+def _of_python(builder: Any, name: str, words: Any) -> Any:
+    kind = ir.FunctionType(_WORD, [_WORD] * len(words))
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), words)
+
+
 def _write(context: Any, builder: Any, words: Any, kind: Any, value: Any, at: int) -> int:
     """The reverse of `_read`; returns where the next value begins."""
 

@@ -23,6 +23,7 @@ from andes_engine.native.arguments import Arguments
 from andes_engine.native.helping import claimed, start_helpers
 
 _Entry = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+_LockedEntry = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
 _made: list[NativeFunction] = []
 """Those of the modules that are imported."""
@@ -39,10 +40,15 @@ class NativeFunction:
         function: What to compile, in the subset of Python that numba knows.
         example: Makes one value per argument; types are taken from it.
         where: What it is called in which module, as ``module:name``; by default as the function.
+        locked: Whether it is called with the interpreter's lock held, to look into Python's lists.
     """
 
     def __init__(
-        self, function: Callable[..., None], example: Callable[[], tuple[Any, ...]], where: str | None = None
+        self,
+        function: Callable[..., None],
+        example: Callable[[], tuple[Any, ...]],
+        where: str | None = None,
+        locked: bool = False,
     ) -> None:
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
@@ -50,6 +56,7 @@ class NativeFunction:
         """The function as it was written."""
         self.where = where or f"{function.__module__}:{function.__name__}"
         self._example = example
+        self._kind = _LockedEntry if locked else _Entry
 
     @cached_property
     def _examples(self) -> tuple[Any, ...]:
@@ -90,7 +97,7 @@ class NativeFunction:
 
     @cached_property
     def _entry(self) -> Callable[[int], int]:
-        return _Entry(self.address)
+        return self._kind(self.address)
 
     def call_words(self) -> NDArray[np.int64]:
         """What compiled code calls this function with, see `entry.call`: its address, and room for its arguments."""
@@ -109,7 +116,7 @@ class NativeFunction:
         return arguments
 
     def run(self, arguments: Arguments) -> None:
-        """Call it, the interpreter's lock released.
+        """Call it, the interpreter's lock released unless it is made to be called with it.
 
         Raises:
             NativeError: If the compiled code raised.
@@ -123,12 +130,12 @@ class NativeFunction:
 
 
 def native(
-    example: Callable[[], tuple[Any, ...]], where: str | None = None
+    example: Callable[[], tuple[Any, ...]], where: str | None = None, locked: bool = False
 ) -> Callable[[Callable[..., None]], NativeFunction]:
     """Make a function native that other processes find `where` it is; see `NativeFunction`."""
 
     def make(function: Callable[..., None]) -> NativeFunction:
-        _made.append(made := NativeFunction(function, example, where))
+        _made.append(made := NativeFunction(function, example, where, locked))
         return made
 
     return make

@@ -9,7 +9,7 @@ says so.
 import functools
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -154,9 +154,9 @@ def computed_tokens_of(requests: Sequence[Any]) -> IntArray:
     return np.array([request.num_computed_tokens for request in requests], dtype=np.int64)
 
 
-def known_tokens_of(requests: Sequence[Any]) -> IntArray:
-    """Tokens of each request's prompt and response, as far as they are known."""
-    return np.array([request.num_tokens for request in requests], dtype=np.int64)
+def progress_of(requests: Iterable[Any]) -> list[tuple[Any, str, int, int]]:
+    """Each request with its id, tokens in the KV cache as above, and tokens of prompt and response as far as they are known."""
+    return [(one, one.request_id, one.num_computed_tokens, one.num_tokens) for one in requests]
 
 
 def scheduled_requests(scheduler_output: Any) -> int:
@@ -164,16 +164,27 @@ def scheduled_requests(scheduler_output: Any) -> int:
     return len(scheduler_output.num_scheduled_tokens)
 
 
-def held_blocks(scheduler: Any, requests: Sequence[Any], computed_tokens: IntArray) -> IntArray:
-    """KV blocks in each request's tables, over all cache groups; blocks shared through the prefix cache count for each holder.
+def block_tokens_alike(scheduler: Any) -> int | None:
+    """Size of a block where computed tokens say how many blocks are held; None where they do not.
 
-    With one kind of layer, as nearly always, and nothing allocated ahead, they are what the computed tokens fill
-    (`KVCacheManager.allocate_slots`); otherwise they are counted.
+    They do with one kind of layer, as nearly always, and nothing allocated ahead (`KVCacheManager.allocate_slots`).
     """
     groups = scheduler.kv_cache_manager.coordinator.single_type_managers
     if len(groups) == 1 and type(groups[0]).__name__ == "FullAttentionManager" and scheduler.num_lookahead_tokens == 0:
-        filled: IntArray = -(-computed_tokens // groups[0].block_size)
+        return int(groups[0].block_size)
+    return None
+
+
+def held_blocks(scheduler: Any, requests: Sequence[Any], computed_tokens: IntArray) -> IntArray:
+    """KV blocks in each request's tables, over all cache groups; blocks shared through the prefix cache count for each holder.
+
+    They are what the computed tokens fill (`block_tokens_alike`), or counted.
+    """
+    block_tokens = block_tokens_alike(scheduler)
+    if block_tokens is not None:
+        filled: IntArray = -(-computed_tokens // block_tokens)
         return filled
+    groups = scheduler.kv_cache_manager.coordinator.single_type_managers
     held, request_ids = np.zeros(len(requests), dtype=np.int64), [*Names(requests)]
     for group in groups:
         held += np.fromiter(map(len, map(group.req_to_blocks.get, request_ids, repeat(()))), np.int64, len(held))
@@ -196,9 +207,9 @@ def caches_prefixes(scheduler: Any) -> bool:
     return bool(scheduler.kv_cache_manager.enable_caching) and getattr(scheduler, "hash_block_size", size) == size
 
 
-def found_blocks(scheduler: Any) -> Mapping[bytes, Any]:
-    """What the prefix cache holds now, by `block_key`; to ask whether something is in it."""
-    held: Mapping[bytes, Any] = scheduler.kv_cache_manager.block_pool.cached_block_hash_to_block._cache
+def found_blocks(scheduler: Any) -> dict[bytes, Any]:
+    """What the prefix cache holds now, by `block_key`, in the order in which it came; to ask whether something is in it."""
+    held: dict[bytes, Any] = scheduler.kv_cache_manager.block_pool.cached_block_hash_to_block._cache
     return held
 
 
@@ -315,9 +326,14 @@ def settle_steps(request: Any) -> int:
     return 1 if hasattr(request, "num_in_flight_tokens") else 2
 
 
+def is_running(request: Any) -> bool:
+    """Whether a request is on the engine."""
+    return bool(request.status.name == "RUNNING")
+
+
 def is_preemptible(scheduler: Any, request: Any) -> bool:
     """Whether preempting now is safe: never a streaming session, never blocks that a device step may still write."""
-    if getattr(request, "resumable", False) or request.status.name != "RUNNING":
+    if getattr(request, "resumable", False) or not is_running(request):
         return False
     can_free = getattr(scheduler, "_request_blocks_can_be_freed", None)
     return True if can_free is None else bool(can_free(request))

@@ -6,8 +6,8 @@ concern all requests (vLLM counts and aborts with them), truth value, `peek` and
 now.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 from vllm.v1.core.sched.request_queue import RequestQueue
 from vllm.v1.request import Request
@@ -20,7 +20,9 @@ class GatedQueue(RequestQueue):
 
     def __init__(self, requests: Iterable[Request] = ()) -> None:
         """Start open, holding `requests` in their order."""
-        self._stored: OrderedDict[str, Request] = OrderedDict()
+        self._stored: dict[str, Request] = {}
+        self._order: list[str] = []
+        self._came: dict[str, None] = {}
         self._came_blocked: dict[str, None] = {}
         self._admitted: deque[str] | None = None
         for request in requests:
@@ -39,9 +41,15 @@ class GatedQueue(RequestQueue):
         return self._stored.get(request_id)
 
     @property
-    def stored(self) -> Mapping[str, Request]:
-        """All waiting requests by id, in vLLM's order, visible or not; to read."""
-        return self._stored
+    def stored(self) -> list[str]:
+        """Ids of all waiting requests in vLLM's order, visible or not: one list, to read, which changes with the queue."""
+        return self._order
+
+    def take_arrivals(self) -> list[str]:
+        """Who of them has come since this was asked last."""
+        came = [*self._came]
+        self._came.clear()
+        return came
 
     def blocked(self) -> list[str]:
         """Stored requests that wait for something other than admission; asks only those that did when they came."""
@@ -53,14 +61,21 @@ class GatedQueue(RequestQueue):
 
     def add_request(self, request: Request) -> None:
         """Append at the back."""
-        self._stored[request.request_id] = request
-        if adapter.is_blocked(request):
-            self._came_blocked[request.request_id] = None
+        self._insert(len(self._order), request)
 
     def prepend_request(self, request: Request) -> None:
         """Put in front; vLLM does so with a preempted request."""
-        self.add_request(request)
-        self._stored.move_to_end(request.request_id, last=False)
+        self._insert(0, request)
+
+    def _insert(self, place: int, request: Request) -> None:
+        request_id = request.request_id
+        if request_id in self._stored:
+            self._take(request_id)
+        self._order.insert(place, request_id)
+        self._stored[request_id] = request
+        self._came[request_id] = None
+        if adapter.is_blocked(request):
+            self._came_blocked[request_id] = None
 
     def prepend_requests(self, requests: Iterable[Request]) -> None:
         """Put in front one after the other, so that the last one given ends up first, as vLLM's own queue does."""
@@ -81,17 +96,24 @@ class GatedQueue(RequestQueue):
             raise IndexError("pop from an empty queue")
         if self._admitted is not None:
             self._admitted.popleft()
-        return self._stored.pop(head)
+        return self._take(head)
+
+    def _take(self, request_id: str) -> Request:
+        self._order.remove(request_id)
+        self._came.pop(request_id, None)
+        return self._stored.pop(request_id)
 
     def remove_request(self, request: Request) -> None:
         """Take one request out, visible or not; ValueError if it is not stored, as with vLLM's deque."""
-        if self._stored.pop(request.request_id, None) is None:
+        if request.request_id not in self._stored:
             raise ValueError(f"request {request.request_id!r} is not in the waiting queue")
+        self._take(request.request_id)
 
     def remove_requests(self, requests: Iterable[Request]) -> None:
         """Take requests out, visible or not; ones that are not stored are passed over."""
         for request in requests:
-            self._stored.pop(request.request_id, None)
+            if request.request_id in self._stored:
+                self._take(request.request_id)
 
     def __bool__(self) -> bool:
         """Whether anything may be admitted now."""
@@ -103,11 +125,11 @@ class GatedQueue(RequestQueue):
 
     def __iter__(self) -> Iterator[Request]:
         """All waiting requests in vLLM's order, visible or not."""
-        return iter(list(self._stored.values()))
+        return iter([*map(self._stored.__getitem__, self._order)])
 
     def _head(self) -> str | None:
         if self._admitted is None:
-            return next(iter(self._stored), None)
+            return self._order[0] if self._order else None
         while self._admitted and self._admitted[0] not in self._stored:
             self._admitted.popleft()
         return self._admitted[0] if self._admitted else None

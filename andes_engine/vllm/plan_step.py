@@ -78,13 +78,18 @@ class PlanStep:
     def waiting_view(self) -> WaitingViews:
         """The waiting requests, in vLLM's order."""
         scheduler, ids = self._scheduler, self._look_at_waiting()
-        cached = self._probe.cached_tokens(scheduler, ids)
-        return WaitingViews(ids, self._out, cached, adapter.host_tokens(scheduler, ids))
+        host = adapter.host_tokens(scheduler, ids)
+        if not adapter.caches_prefixes(scheduler):
+            return WaitingViews(ids, self._out, None, host)
+        arrivals = chain.from_iterable(gate.take_arrivals() for gate in self._gates)
+        changes = self._probe.look(scheduler, arrivals)
+        return WaitingViews(ids, self._out, partial(self._probe.tokens, scheduler, ids), host, *changes)
 
     def _look_at_waiting(self) -> list[str]:
-        """Who waits, and who of them must not be admitted; once a step, as who is preempted in it rests anyway."""
+        """Who waits, and who of them must not be admitted: asked once a step, and who is preempted in it joins both."""
         if self._waiting_ids is None:
-            self._waiting_ids = [*chain.from_iterable(gate.stored for gate in self._gates)]
+            first, *others = (gate.stored for gate in self._gates)
+            self._waiting_ids = [*chain(first, *others)] if any(others) else first
             self._blocked = [*chain.from_iterable(gate.blocked() for gate in self._gates)]
             self._out = self._cooldown.resting(self._waiting, self._step).union(self._blocked)
         return self._waiting_ids
@@ -95,12 +100,15 @@ class PlanStep:
     def preempt(self, request_ids: list[str]) -> int:
         """Preempt what may be preempted; returns how many were."""
         done = 0
+        if request_ids:
+            self._look_at_waiting()
         for request_id in request_ids:
             request = self._scheduler.requests.get(request_id)
             if request is None or not adapter.is_preemptible(self._scheduler, request):
                 self.ignored += 1
                 continue
             adapter.preempt(self._scheduler, request)
+            self._out.add(request_id)
             done += 1
         return done
 
@@ -138,18 +146,18 @@ class PlanStep:
         if admit is None and len(self._cooldown) == 0:
             return
         waiting = self._look_at_waiting()
-        order = self._free_to_go(waiting) if admit is None else self._known(admit, waiting)
+        order = self._free_to_go(waiting) if admit is None else self._known(admit)
         if not order and not self._scheduler.running and (able := self._free_to_go(waiting)):
             self.forced = admit is not None
             order = able[:1]
         for gate in self._gates:
             gate.restrict([*order, *self._blocked])
 
-    def _free_to_go(self, request_ids: list[str]) -> list[str]:
+    def _free_to_go(self, request_ids: Sequence[str]) -> list[str]:
         return [name for name in request_ids if name not in self._out]
 
-    def _known(self, admit: list[str], waiting: list[str]) -> list[str]:
-        stored = set(waiting) if admit else set()
-        chosen = [name for name in dict.fromkeys(admit) if name in stored and name not in self._out]
+    def _known(self, admit: list[str]) -> list[str]:
+        named = dict.fromkeys(admit)
+        chosen = [name for name in named if name not in self._out and self._waiting(name) is not None]
         self.ignored += len(admit) - len(chosen)
         return chosen

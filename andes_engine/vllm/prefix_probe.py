@@ -1,13 +1,18 @@
 """What vLLM's prefix cache still holds of each waiting request: the price of resuming it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from andes_engine.vllm import adapter
 
+_MARKS = 8
+_MOST_NEW = 512
+"""Keys looked at on the way to those of the last look; a step of 8,192 tokens makes so many."""
+
 
 class PrefixProbe:
-    """Keeps what it found until the cache changes where that ends: two look-ups per waiting request and step.
+    """Keeps what it found until the cache changes where that ends, and tells what is new.
 
     A prefix is evicted after what follows it, so a search starts at the length of last time. Exact for one kind of attention
     layer; resuming looks dearer than it may be where an engine has several.
@@ -19,39 +24,81 @@ class PrefixProbe:
         What was found of a request holds for as long as the cache has its `last` block and not the one `after` it. Without
         `last`, the cache has not even its first one; without `after`, there is none that could be found, at its `length`.
         """
+        self._number = 0
         self._tokens: dict[str, int] = {}
         self._last: dict[str, bytes] = {}
         self._after: dict[str, bytes] = {}
+        self._lacking: dict[bytes, dict[str, None]] = {}  # `after`, the other way round
         self._length: dict[str, int] = {}
+        self._held: dict[bytes, Any] | None = None
+        self._marks: list[bytes] = []  # the newest keys of the last look, themselves and not their equals
 
     def __len__(self) -> int:
         """Of how many requests something is known."""
         return len(self._tokens)
 
-    def cached_tokens(self, scheduler: Any, request_ids: Sequence[str]) -> list[int] | None:
-        """Tokens of waiting requests that need not be computed again; None for an engine that never finds any."""
-        if not adapter.caches_prefixes(scheduler):
-            return None
+    def look(self, scheduler: Any, arrivals: Iterable[str]) -> tuple[int, dict[str, int]]:
+        """Find what has changed since the last look.
+
+        Args:
+            scheduler: vLLM's, with a prefix cache.
+            arrivals: Who waits since then.
+
+        Returns:
+            Number of this look, and tokens that need not be computed again, of requests where they may be others than before.
+        """
         held = adapter.found_blocks(scheduler)
         known = self._tokens
-        unknown = [request_id for request_id in request_ids if request_id not in known]
-        for request_id in [*self._changed(held, scheduler.requests), *unknown]:
+        unknown = [request_id for request_id in arrivals if request_id not in known]
+        changed = [*self._changed(held, scheduler.requests), *unknown]
+        for request_id in changed:
+            self._search(scheduler, request_id, held)
+        self._number += 1
+        return self._number, {request_id: known[request_id] for request_id in changed}
+
+    def tokens(self, scheduler: Any, request_ids: Sequence[str]) -> list[int]:
+        """The same of all these waiting requests, as of the last look."""
+        known, held = self._tokens, adapter.found_blocks(scheduler)
+        for request_id in [request_id for request_id in request_ids if request_id not in known]:
             self._search(scheduler, request_id, held)
         return [known[request_id] for request_id in request_ids]
 
     def forget(self, request_id: str) -> None:
         """The request runs, or is gone."""
-        for known in (self._tokens, self._last, self._after, self._length):
+        for known in (self._tokens, self._last, self._length):
             known.pop(request_id, None)
+        key = self._after.pop(request_id, None)
+        if key is not None:
+            lacking = self._lacking[key]
+            del lacking[request_id]
+            if not lacking:
+                del self._lacking[key]
 
-    def _changed(self, held: Mapping[bytes, Any], requests: Mapping[str, Any]) -> list[str]:
-        """Requests of which what was found no longer holds; a step seldom has many, so none is looked at one by one."""
+    def _changed(self, held: dict[bytes, Any], requests: Mapping[str, Any]) -> list[str]:
+        """Requests of which what was found no longer holds; a step seldom has many, so few are looked at one by one."""
         evicted = [name for name, key in self._last.items() if key not in held]
-        returned = [name for name, key in self._after.items() if key in held]
+        lacking = self._lacking
+        returned = [name for key in self._inserted(held) if key in lacking for name in lacking[key]]
         grown = [name for name, length in self._length.items() if requests[name].num_tokens != length]
         return [*dict.fromkeys([*evicted, *returned, *grown])]
 
-    def _search(self, scheduler: Any, request_id: str, held: Mapping[bytes, Any]) -> None:
+    def _inserted(self, held: dict[bytes, Any]) -> list[bytes]:
+        """Keys in the cache that may be new since the last look: a dictionary has them in the order of insertion.
+
+        Where none of the last look's is found soon, those that are lacking and there.
+        """
+        marks: set[int] = {*map(id, self._marks)} if held is self._held else set()
+        inserted: list[bytes] = []
+        for key in islice(reversed(held), _MOST_NEW):
+            if id(key) in marks:
+                break
+            inserted.append(key)
+        else:
+            inserted = [key for key in self._lacking if key in held]
+        self._held, self._marks = held, [*islice(reversed(held), _MARKS)]
+        return inserted
+
+    def _search(self, scheduler: Any, request_id: str, held: dict[bytes, Any]) -> None:
         request, size = scheduler.requests[request_id], scheduler.block_size
         hashes = adapter.reusable_hashes(scheduler, request)
         count = min(self._tokens.get(request_id, 0) // size, len(hashes))
@@ -64,6 +111,7 @@ class PrefixProbe:
         if count > 0:
             self._last[request_id] = adapter.block_key(hashes[count - 1])
         if count < len(hashes):
-            self._after[request_id] = adapter.block_key(hashes[count])
+            key = self._after[request_id] = adapter.block_key(hashes[count])
+            self._lacking.setdefault(key, {})[request_id] = None
         else:
             self._length[request_id] = request.num_tokens

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,31 +14,43 @@ from andes_engine.vllm.contract import RunningView
 IntArray = NDArray[np.int64]
 
 
+class Since(NamedTuple):
+    """What has changed since the views of the number before.
+
+    Attributes:
+        asked: Object, id and computed tokens of those of which it does not follow; the others were in those views, and have
+            computed one token more.
+        block_tokens: Each holds the blocks of this size that its computed tokens fill.
+    """
+
+    asked: list[tuple[Any, str, int]]
+    block_tokens: int
+
+
 class RunningViews(Sequence[RunningView]):
     """As a list of `RunningView`, of which each is made when somebody looks at it.
 
     Args:
-        request_ids: In the engine's order.
-        computed_tokens: Of each. Shape (n,).
-        held_blocks: Of each. Shape (n,).
+        objects: The engine's own, in its order; the same one for a request from its arrival to its end.
+        request_ids: Of them.
+        read: Asks for computed tokens and held blocks of each. Shape (n,) each.
         preemptible: Whether the request at a place may be preempted.
-        since: Number of these views, and where each request was in those of the number before, -1 where it was not. Shape (n,).
-            None: they stand alone.
+        number: Of these views; 0: they stand alone.
+        since: What has changed since those of the number before; None: anything.
     """
-
-    __slots__ = ("_preemptible", "computed_tokens", "held_blocks", "request_ids", "since")
 
     def __init__(
         self,
+        objects: list[Any],
         request_ids: Sequence[str],
-        computed_tokens: IntArray,
-        held_blocks: IntArray,
+        read: Callable[[], tuple[IntArray, IntArray]],
         preemptible: Callable[[int], bool],
-        since: tuple[int, IntArray] | None = None,
+        number: int = 0,
+        since: Since | None = None,
     ) -> None:
-        self.request_ids, self.computed_tokens, self.held_blocks = request_ids, computed_tokens, held_blocks
-        self._preemptible = preemptible
-        self.since = since
+        self.objects, self.request_ids = objects, request_ids
+        self._ask, self._preemptible = read, preemptible
+        self.number, self.since = number, since
 
     @classmethod
     def of(cls, views: Sequence[RunningView]) -> RunningViews:
@@ -46,7 +60,21 @@ class RunningViews(Sequence[RunningView]):
         ids = [view.request_id for view in views]
         computed = np.array([view.computed_tokens for view in views], dtype=np.int64)
         held = np.array([view.held_blocks for view in views], dtype=np.int64)
-        return cls(ids, computed, held, lambda place: views[place].preemptible)
+        return cls(ids, ids, lambda: (computed, held), lambda place: views[place].preemptible)
+
+    @cached_property
+    def _read(self) -> tuple[IntArray, IntArray]:
+        return self._ask()
+
+    @property
+    def computed_tokens(self) -> IntArray:
+        """Of each. Shape (n,)."""
+        return self._read[0]
+
+    @property
+    def held_blocks(self) -> IntArray:
+        """Of each. Shape (n,)."""
+        return self._read[1]
 
     def __len__(self) -> int:
         return len(self.request_ids)

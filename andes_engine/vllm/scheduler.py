@@ -138,17 +138,16 @@ class PlanningMixin(_MixedInto):
         finally:
             for gate in self._gates:
                 gate.open()
-        self._looks.stepped(self, output)
         self.counters.ignored += not kept
-        self._safely(self._report_admitted, self._planner, output)
+        if admitted := adapter.admitted_ids(output):
+            self._safely(self._report_admitted, self._planner, admitted)
+        self._looks.stepped(self, output, admitted)
         return output
 
-    def _report_admitted(self, planner: PlannerLike, scheduler_output: Any) -> None:
-        admitted = adapter.admitted_ids(scheduler_output)
+    def _report_admitted(self, planner: PlannerLike, admitted: Sequence[str]) -> None:
         for request_id in admitted:
             self._probe.forget(request_id)
-        if admitted:
-            planner.admitted(admitted, self.clock())
+        planner.admitted(admitted, self.clock())
 
     def _plan_and_apply(self, planner: PlannerLike) -> Plan:
         step = self._plan_step()

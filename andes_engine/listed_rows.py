@@ -1,0 +1,129 @@
+"""Rows of the request table for the Python objects in a list, found by where these are in memory.
+
+A live engine says hundreds of times per iteration which request it means, and each time a name is looked up the processor waits
+for memory that it has not seen since the last iteration: the name, its hash, the dictionary. The addresses in a list are next to
+each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from andes_engine.compile_cache import compiled
+from andes_engine.native import list_item
+
+IntArray = NDArray[np.int64]
+
+_LISTED, COUNT, MISSING = range(3)
+_SLOTS_PER_ROW = 4
+
+
+class Listed(NamedTuple):
+    """A list, and what is known of where objects are.
+
+    Attributes:
+        what: Address of the list, how many items it has, and receives how many rows are not known. Shape (3,).
+        rows: Receives the row of each item, -1 where it is not known. Shape (room,).
+        slots: Rows plus one, at `_home` of the address or behind it where that is taken; 0 where nobody is. A power of two many.
+        addresses: Of the object by row, 0 for none. Shape (rows,).
+    """
+
+    what: IntArray
+    rows: IntArray
+    slots: IntArray
+    addresses: IntArray
+
+
+def nothing_listed(rows: int = 1) -> Listed:
+    """For a table of so many rows."""
+    slots = 1 << (_SLOTS_PER_ROW * rows - 1).bit_length()
+    return Listed(*(np.zeros(size, dtype=np.int64) for size in (3, rows, slots, rows)))
+
+
+@compiled
+def _home(address: int, slots: int) -> int:
+    """Where to look first: objects begin at multiples of 16 bytes, often at equal distances."""
+    return ((address >> 4) * 40503 >> 11) & (slots - 1)
+
+
+@compiled
+def find_rows(listed: Listed) -> bool:
+    """Find the rows of the items; returns whether all are known."""
+    what, rows, slots, addresses = listed
+    missing = 0
+    for place in range(what[COUNT]):
+        address = list_item(what[_LISTED], place)
+        slot = _home(address, len(slots))
+        while slots[slot] != 0 and addresses[slots[slot] - 1] != address:
+            slot = (slot + 1) & (len(slots) - 1)
+        rows[place] = slots[slot] - 1
+        missing += slots[slot] == 0
+    what[MISSING] = missing
+    return missing == 0
+
+
+class ListedRows:
+    """What is known of one kind of objects, each of one request.
+
+    Args:
+        row_of: Rows by request id.
+        rows: Size of the table.
+    """
+
+    def __init__(self, row_of: Mapping[str, int], rows: int) -> None:
+        self._row_of = row_of
+        self._shown: list[Any] = []
+        self.start_anew(rows)
+
+    def start_anew(self, rows: int) -> None:
+        """Know nothing, for a table of so many rows."""
+        self.listed = nothing_listed(rows)
+        self._slots, self._addresses = self.listed.slots.data, self.listed.addresses.data
+        self._objects: dict[int, Any] = {}  # an address is its object's for as long as that is kept
+
+    def keep(self, row: int, one: Any) -> None:
+        """An object is the request's of this row."""
+        if self._objects.get(row) is one:
+            return
+        self.forget(row)
+        slots, last = self._slots, len(self._slots) - 1
+        slot = _home.py_func(id(one), last + 1)
+        while slots[slot] != 0:
+            slot = (slot + 1) & last
+        slots[slot], self._addresses[row], self._objects[row] = row + 1, id(one), one
+
+    def forget(self, row: int) -> None:
+        """The request of a row has left. Those behind its slot move up, so that nobody is looked for in vain."""
+        one = self._objects.pop(row, None)
+        if one is None:
+            return
+        slots, last = self._slots, len(self._slots) - 1
+        slot = _home.py_func(id(one), last + 1)
+        while slots[slot] != row + 1:
+            slot = (slot + 1) & last
+        behind = (slot + 1) & last
+        while slots[behind] != 0:
+            home = _home.py_func(self._addresses[slots[behind] - 1], last + 1)
+            if (behind - home) & last >= (behind - slot) & last:
+                slots[slot], slot = slots[behind], behind
+            behind = (behind + 1) & last
+        slots[slot] = self._addresses[row] = 0
+
+    def show(self, objects: list[Any]) -> Listed:
+        """What compiled code reads to find the rows of these objects."""
+        if len(objects) > len(self.listed.rows):
+            self.listed = self.listed._replace(rows=np.zeros(2 * len(objects), dtype=np.int64))
+        what = self.listed.what
+        what[_LISTED], what[COUNT], self._shown = id(objects), len(objects), objects
+        return self.listed
+
+    def learn(self, names: Sequence[str]) -> None:
+        """Those whose row was not known are those of these names, in the order of the objects; KeyError for no request's."""
+        rows = self.listed.rows
+        for place in np.flatnonzero(rows[: len(self._shown)] < 0).tolist():
+            rows[place] = row = self._row_of[names[place]]
+            self.keep(row, self._shown[place])
