@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine.compile_cache import compiled
-from andes_engine.native import list_item
+from andes_engine.native import fetch_ahead, list_item
+from andes_engine.request import Requests
 
 IntArray = NDArray[np.int64]
 
 _LISTED, COUNT, MISSING = range(3)
-_SLOTS_PER_ROW = 4
 
 
 class Listed(NamedTuple):
@@ -34,14 +34,17 @@ class Listed(NamedTuple):
 
     what: IntArray
     rows: IntArray
-    slots: IntArray
+    slots: NDArray[np.int32]
     addresses: IntArray
 
 
 def nothing_listed(rows: int = 1) -> Listed:
     """For a table of so many rows."""
-    slots = 1 << (_SLOTS_PER_ROW * rows - 1).bit_length()
-    return Listed(*(np.zeros(size, dtype=np.int64) for size in (3, rows, slots, rows)))
+    slots = np.zeros(
+        1 << (2 * rows - 1).bit_length(), dtype=np.int32
+    )  # small, as what is read of it is seldom in a cache
+    what, found, addresses = (np.zeros(size, dtype=np.int64) for size in (3, rows, rows))
+    return Listed(what, found, slots, addresses)
 
 
 @compiled
@@ -51,8 +54,8 @@ def _home(address: int, slots: int) -> int:
 
 
 @compiled
-def find_rows(listed: Listed) -> bool:
-    """Find the rows of the items; returns whether all are known."""
+def find_rows(listed: Listed, table: Requests) -> bool:
+    """Find the rows of the items, which are about to be read; returns whether all are known."""
     what, rows, slots, addresses = listed
     missing = 0
     for place in range(what[COUNT]):
@@ -62,6 +65,7 @@ def find_rows(listed: Listed) -> bool:
             slot = (slot + 1) & (len(slots) - 1)
         rows[place] = slots[slot] - 1
         missing += slots[slot] == 0
+        fetch_ahead(table, max(rows[place], 0))
     what[MISSING] = missing
     return missing == 0
 

@@ -16,12 +16,12 @@ from andes_engine.vllm.waiting_views import WaitingViews
 
 IntArray = NDArray[np.int64]
 
-_NUMBER, _BLOCK_TOKENS, _UNSURE = range(3)
+_NUMBER, _BLOCK_TOKENS, _OUT, _UNSURE = range(4)
 _NOBODY = np.zeros(0, dtype=np.int64)
 
 
 def _example() -> tuple[object, ...]:
-    return nothing_listed(), nothing_listed(), empty_requests(1), _NOBODY, _NOBODY, np.zeros(3, np.int64)
+    return nothing_listed(), nothing_listed(), empty_requests(1), _NOBODY, _NOBODY, np.zeros(4, np.int64)
 
 
 @native(_example, locked=True)
@@ -38,16 +38,23 @@ def look_again(
         table: Live requests.
         seen: Number of the last look at each row; of this one where its computed tokens are up to date. Shape (rows,).
         out: Number of the last look in which a row was not to be admitted. Shape (rows,).
-        look: Number of this look; tokens of a block if blocks held are those that the tokens fill, or 0 to count nothing; and
-            receives how many running requests were not seen in the look before, so that nothing is known of them. Shape (3,).
+        look: Number of this look; tokens of a block if blocks held are those that the tokens fill, or 0 to count nothing; how
+            many are not to be admitted; and receives how many running requests were not seen in the look before, so that nothing
+            is known of them. Shape (4,).
     """
-    known = find_rows(running)
-    known &= find_rows(waiting)
+    known = find_rows(running, table)
+    known &= find_rows(waiting, table)
     if not known:
         return
     number = look[_NUMBER]
     if look[_BLOCK_TOKENS] > 0:
         look[_UNSURE] = _count_on(running, table, seen, number, look[_BLOCK_TOKENS])
+    if look[_OUT] > 0:
+        _leave_out(waiting, out, number)
+
+
+@compiled
+def _leave_out(waiting: Listed, out: IntArray, number: int) -> None:
     count = 0
     for place in range(waiting.what[COUNT]):
         row = waiting.rows[place]
@@ -81,7 +88,7 @@ class LiveLook:
 
     def __init__(self, table: RequestTable) -> None:
         self._table = table
-        self._look: IntArray = np.zeros(3, dtype=np.int64)
+        self._look: IntArray = np.zeros(4, dtype=np.int64)
         self._last_running = self._last_waiting = 0  # numbers of the views
         self._make_room(len(table.rows))
         self.running, self.waiting = table.objects.listed, table.names.listed
@@ -118,6 +125,7 @@ class LiveLook:
         self._last_running = running.number
         if since is not None:
             self._note_asked(since)
+        self._look[_OUT] = len(waiting.out)
         for request_id in waiting.out:
             self._out[self._table.row(request_id)] = self._look[_NUMBER]
         self._find(running, waiting)

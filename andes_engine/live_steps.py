@@ -15,7 +15,7 @@ from andes_engine.lengths import hazard_state, observe_censored, observe_finish
 from andes_engine.lengths.hazard import refresh_state
 from andes_engine.listed_rows import COUNT, Listed, find_rows, nothing_listed
 from andes_engine.live_look import look_again
-from andes_engine.native import call, list_item, native, whole_number
+from andes_engine.native import call, list_item, list_length, native
 from andes_engine.observation import OBSERVATION_SIZE, observe
 from andes_engine.plan_memory import PlanMemory, empty_memory
 from andes_engine.request import Requests, deliver, empty_requests
@@ -126,18 +126,18 @@ def take_tokens(
     Args:
         listed: Who got tokens.
         table: Live requests.
-        given: Address of the list of how many each got; receives how many that is together. Shape (2,).
+        given: Address of the list of lists of what each got; receives how many that is together. Shape (2,).
         now_s: When, s. Shape (1,).
         charged: Whether users are charged for them, and for the prompt at the first (`vtc`): 0 or 1.
         user_service: Counters of the users. Shape (users,).
         counters: What happened so far, in the order of `andes_engine.counters`.
     """
-    if not find_rows(listed):
+    if not find_rows(listed, table):
         return
     given[1] = 0
     for place in range(listed.what[COUNT]):
         row = listed.rows[place]
-        tokens = whole_number(list_item(given[0], place))
+        tokens = list_length(list_item(given[0], place))
         given[1] += tokens
         if charged != 0:
             prompt = table.prompt_tokens[row] if table.emitted_tokens[row] == 0 else 0

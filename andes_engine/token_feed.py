@@ -42,7 +42,7 @@ class TokenFeed:
         """
         by_column = TokensOut.of(tokens)
         self._known.show(by_column.request_ids)
-        self._given[0], self._now_s[0] = id(by_column.counts), now_s
+        self._given[0], self._now_s[0] = id(by_column.token_ids), now_s
         self._arguments.put_all(self._arguments_now(user_service))
         take_tokens.run(self._arguments)
         if self._known.listed.what[MISSING]:

@@ -1,7 +1,7 @@
 """Compiled code that is called by address: made once, kept as object code, shared by simulator and server."""
 
 from andes_engine.native.arguments import ArgumentError, Arguments
-from andes_engine.native.call import add_to, call, list_item, swap_in, whole_number
+from andes_engine.native.call import add_to, call, fetch_ahead, list_item, list_length, swap_in
 from andes_engine.native.function import NativeError, NativeFunction, native
 
 __all__ = [
@@ -11,8 +11,9 @@ __all__ = [
     "NativeFunction",
     "add_to",
     "call",
+    "fetch_ahead",
     "list_item",
+    "list_length",
     "native",
     "swap_in",
-    "whole_number",
 ]

@@ -55,6 +55,12 @@ def list_item(listed: int, place: int) -> int:
 
 
 @_Intrinsic
-def whole_number(address: int) -> int:
-    """See `entry.whole_number`."""
-    return int(ctypes.cast(address, ctypes.py_object).value)
+def list_length(listed: int) -> int:
+    """See `entry.list_length`."""
+    return len(ctypes.cast(listed, ctypes.py_object).value)
+
+
+@_Intrinsic
+def fetch_ahead(array: Any, index: int) -> int:
+    """See `entry.fetch_ahead`."""
+    return 0

@@ -24,6 +24,7 @@ from andes_engine.native import parts  # noqa: F401 - where numba keeps what it 
 from andes_engine.native.objects import ObjectCode
 
 _WORD = ir.IntType(64)
+_CACHE_LINE_BYTES = 64
 
 
 def compile_entry(function: Callable[..., None], example: tuple[Any, ...]) -> ObjectCode:
@@ -161,13 +162,34 @@ def list_item(typing_context: Any, listed: Any, place: Any) -> Any:
 
 
 @intrinsic
-def whole_number(typing_context: Any, address: Any) -> Any:
-    """Value of a Python integer, likewise."""
+def list_length(typing_context: Any, listed: Any) -> Any:
+    """Length of a Python list, likewise."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _of_python(builder, "PyLong_AsLongLong", values)
+        return _of_python(builder, "PyList_Size", values)
 
     return types.int64(types.int64), generate
+
+
+@intrinsic
+def fetch_ahead(typing_context: Any, array: Any, index: Any) -> Any:
+    """Have the processor begin to fetch the first two cache lines of an item, which is about to be read and written."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind, (array, index) = signature.args[0], values
+        item = builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+        byte = ir.IntType(8).as_pointer()
+        word = ir.IntType(32)
+        prefetch = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), "llvm.prefetch.p0i8"
+        )
+        first = builder.bitcast(item, byte)
+        for offset in (0, _CACHE_LINE_BYTES):
+            line = builder.gep(first, [_WORD(offset)])
+            builder.call(prefetch, [line, word(1), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
 
 
 def _of_python(builder: Any, name: str, words: Any) -> Any:

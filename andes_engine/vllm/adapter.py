@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from itertools import chain, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +193,12 @@ def held_blocks(scheduler: Any, requests: Sequence[Any], computed_tokens: IntArr
 
 def tokens_out(outputs: Mapping[int, Any]) -> TokensOut:
     """How many tokens came out in a step, by request, from what it has for each client (`EngineCoreOutputs`)."""
-    made = [*chain.from_iterable(of_client.outputs for of_client in outputs.values())]
-    names, counts = [output.request_id for output in made], [len(output.new_token_ids) for output in made]
-    if 0 in counts:
-        names = [name for name, count in zip(names, counts, strict=True) if count > 0]
-        counts = [count for count in counts if count > 0]
-    return TokensOut(names, counts)
+    made = [output for of_client in outputs.values() for output in of_client.outputs]
+    names, token_ids = [output.request_id for output in made], [output.new_token_ids for output in made]
+    if not all(token_ids):
+        names = [name for name, new in zip(names, token_ids, strict=True) if new]
+        token_ids = [*filter(None, token_ids)]
+    return TokensOut(names, token_ids)
 
 
 def caches_prefixes(scheduler: Any) -> bool:

@@ -1,7 +1,7 @@
 """What vLLM's prefix cache still holds of each waiting request: the price of resuming it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 from andes_engine.vllm import adapter
@@ -88,12 +88,9 @@ class PrefixProbe:
         Where none of the last look's is found soon, those that are lacking and there.
         """
         marks: set[int] = {*map(id, self._marks)} if held is self._held else set()
-        inserted: list[bytes] = []
-        for key in islice(reversed(held), _MOST_NEW):
-            if id(key) in marks:
-                break
-            inserted.append(key)
-        else:
+        newest_first = islice(reversed(held), _MOST_NEW)
+        inserted = [*takewhile(lambda key: id(key) not in marks, newest_first)]
+        if len(inserted) == min(_MOST_NEW, len(held)):
             inserted = [key for key in self._lacking if key in held]
         self._held, self._marks = held, [*islice(reversed(held), _MARKS)]
         return inserted

@@ -133,16 +133,22 @@ class PlanningMixin(_MixedInto):
         if self.service is not None:
             self.service.planned(time.perf_counter() - started_s)
         try:
-            with adapter.capped_tokens(self, plan.token_budget), adapter.kept_free(self, plan.reserve_blocks) as kept:
+            if plan.token_budget is None and plan.reserve_blocks is None:
                 output = super().schedule(*args, **kwargs)
+            else:
+                output = self._schedule_within(plan, *args, **kwargs)
         finally:
             for gate in self._gates:
                 gate.open()
-        self.counters.ignored += not kept
         if admitted := adapter.admitted_ids(output):
             self._safely(self._report_admitted, self._planner, admitted)
         self._looks.stepped(self, output, admitted)
         return output
+
+    def _schedule_within(self, plan: Plan, *args: Any, **kwargs: Any) -> Any:
+        with adapter.capped_tokens(self, plan.token_budget), adapter.kept_free(self, plan.reserve_blocks) as kept:
+            self.counters.ignored += not kept
+            return super().schedule(*args, **kwargs)
 
     def _report_admitted(self, planner: PlannerLike, admitted: Sequence[str]) -> None:
         for request_id in admitted:

@@ -24,6 +24,10 @@ class StepLoad(NamedTuple):
 def prefill_tokens(scheduler_output: Any) -> int:
     """`step_load(...).prefill_tokens`, at the price of a few scans where every request under way has output."""
     scheduled, cached = scheduler_output.num_scheduled_tokens, scheduler_output.scheduled_cached_reqs
+    joined = scheduler_output.scheduled_new_reqs or cached.resumed_req_ids
+    one_each = len(scheduled) == scheduler_output.total_num_scheduled_tokens
+    if one_each and not joined and 0 not in cached.num_output_tokens:
+        return 0
     if 0 in cached.num_output_tokens or 0 in cached.num_computed_tokens:
         return step_load(scheduler_output).prefill_tokens
     new_of_one = sum(scheduled[new.req_id] == 1 for new in scheduler_output.scheduled_new_reqs)

@@ -11,20 +11,20 @@ class TokensOut(Mapping[str, int]):
 
     Args:
         request_ids: Who got tokens, nobody twice.
-        counts: How many each got, at least one.
+        token_ids: What came out for each, at least one.
     """
 
-    def __init__(self, request_ids: list[str], counts: list[int]) -> None:
-        self.request_ids, self.counts = request_ids, counts
+    def __init__(self, request_ids: list[str], token_ids: list[list[int]]) -> None:
+        self.request_ids, self.token_ids = request_ids, token_ids
 
     @classmethod
     def of(cls, tokens: Mapping[str, int]) -> TokensOut:
-        """The same by column."""
-        return tokens if isinstance(tokens, cls) else cls([*tokens], [*tokens.values()])
+        """The same by column; which tokens they were does not matter."""
+        return tokens if isinstance(tokens, cls) else cls([*tokens], [[0] * count for count in tokens.values()])
 
     @cached_property
     def _by_name(self) -> dict[str, int]:
-        return dict(zip(self.request_ids, self.counts, strict=True))
+        return dict(zip(self.request_ids, map(len, self.token_ids), strict=True))
 
     def __len__(self) -> int:
         return len(self.request_ids)

@@ -205,6 +205,7 @@ def test_the_names_hold_what_the_adapter_reads(parts: Parts) -> None:
     assert request in running and held.min() > 0
     assert held.sum() + adapter.free_blocks(scheduler) == shape.kv_blocks  # no prompt is shared here
     assert request.status.name == "RUNNING"
+    assert type(scheduler.running) is type(parts["output"].new_token_ids) is list  # compiled code reads lists
     assert adapter.pause(scheduler, request)
     with adapter.kept_free(scheduler, 3) as kept:
         assert kept and scheduler.kv_cache_manager.watermark_blocks == 3
