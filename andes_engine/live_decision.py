@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine import counters as ct
 from andes_engine.decision import decide
 from andes_engine.decision_buffers import (
     GATED,
     N_ADMIT,
     N_ORDER,
-    N_PAUSED,
     N_PREEMPT,
-    PLANNED,
     RESERVE_BLOCKS,
     TOKEN_BUDGET,
     Decision,
@@ -60,7 +57,7 @@ class LiveDecision:
         requests, look = self._requests, self._requests.look
         changing = look.running, look.waiting, requests.table.rows, self._clock, self._numbers
         settings = self._limits, self._scheduler, knobs, self._step_time, requests.memory
-        return (*changing, *settings, self.buffers, self._places, self._words)
+        return (*changing, *settings, self.buffers, requests.counters, self._places, self._words)
 
     def make_room(self, live: int) -> None:
         """For decisions about so many requests."""
@@ -71,19 +68,16 @@ class LiveDecision:
             self.buffers = empty_decision.py_func(self._limits.max_num_seqs, 2 * live)
 
     def decide(self, now_s: float, free_blocks: int, host: HostRoom, knobs: FloatArray) -> None:
-        """Decide on the requests of the last look."""
+        """Decide on the requests of the last look, and count it."""
         self._clock[NOW_S], self._clock[HOST_COPY_S_PER_BLOCK] = now_s, host.copy_s_per_block
         self._numbers[FREE_BLOCKS], self._numbers[HOST_FREE_BLOCKS] = free_blocks, host.free_blocks
         self._arguments.put_all(self._given(knobs))
         decide_live.run(self._arguments)
 
     def plan(self, shown: Sequence[str]) -> Plan:
-        """What was decided, in the engine's ids, and counted; `shown` are those of the running requests as they were shown."""
-        buffers, names_of, counters = self.buffers, self._requests.table.names_of, self._requests.counters
+        """What was decided, in the engine's ids; `shown` are those of the running requests as they were shown."""
+        buffers, names_of = self.buffers, self._requests.table.names_of
         head = buffers.head.tolist()
-        counters[ct.DECISIONS] += head[PLANNED]
-        counters[ct.PLANNED_PREEMPTIONS] += head[N_PREEMPT]
-        counters[ct.PAUSES] += head[N_PAUSED]
         _, _, reordered, paused = self._numbers.tolist()
         return Plan(
             preempt=names_of(buffers.preempt[: head[N_PREEMPT]]),

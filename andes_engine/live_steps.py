@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from andes_engine import counters as ct
 from andes_engine.compile_cache import compiled
 from andes_engine.decision import contended, decide, example
-from andes_engine.decision_buffers import N_ORDER, Decision, blocks_for
+from andes_engine.decision_buffers import N_ORDER, N_PAUSED, N_PREEMPT, PLANNED, Decision, blocks_for
 from andes_engine.engine import EngineView
 from andes_engine.knobs import KNOB_COUNT
 from andes_engine.lengths import hazard_state, observe_censored, observe_finish
@@ -37,7 +37,7 @@ _NO_VIEW = EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0)
 def _deciding() -> tuple[object, ...]:
     table, _, _, view, *rest = example()
     numbers, nobody = np.zeros(4, dtype=np.int64), np.zeros(1, dtype=np.int64)
-    return nothing_listed(), nothing_listed(), table, np.zeros(2), numbers, view, *rest, nobody, nobody
+    return nothing_listed(), nothing_listed(), table, np.zeros(2), numbers, view, *rest, nobody, nobody, nobody
 
 
 @native(_deciding)
@@ -53,6 +53,7 @@ def decide_live(
     step_time: FloatArray,
     memory: PlanMemory,
     plan: Decision,
+    counters: IntArray,
     places: IntArray,
     words: IntArray,
 ) -> None:
@@ -71,6 +72,7 @@ def decide_live(
         step_time: Likewise.
         memory: Likewise.
         plan: Likewise.
+        counters: What happened so far, in the order of `andes_engine.counters`.
         places: Receives where in the list of running requests those in `plan.order` are. Shape (max_num_seqs,).
         words: What `decide` is called with (`NativeFunction.call_words`).
 
@@ -92,6 +94,9 @@ def decide_live(
     state = (table, rows, waiting.rows[: waiting.what[COUNT]], view, scheduler)
     if call(words, (*state, knobs, step_time, memory, plan)) == 0:
         raise RuntimeError("the scheduling core failed; its own message is on stderr")
+    counters[ct.DECISIONS] += plan.head[PLANNED]
+    counters[ct.PLANNED_PREEMPTIONS] += plan.head[N_PREEMPT]
+    counters[ct.PAUSES] += plan.head[N_PAUSED]
     numbers[REORDERED] = _find_places(plan, rows, memory.places, places)
     numbers[STILL_PAUSED] = 0
     for place in range(len(rows)):

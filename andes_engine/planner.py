@@ -144,7 +144,8 @@ class Planner:
     def step_done(self, now_s: float, prefill_tokens: int) -> None:
         """An iteration ended."""
         self.counters[ct.STEPS] += 1
-        self.counters[ct.PREFILL_TOKENS] += prefill_tokens
+        if prefill_tokens:
+            self.counters[ct.PREFILL_TOKENS] += prefill_tokens
 
     def carry_on(self, now_s: float, running: int, computed_tokens: ComputedTokens) -> Plan | None:
         """The plan of the coming iteration if it follows without a look at the engine (`quiet_steps`), else None."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,8 @@ def held_blocks(scheduler: Any, requests: Sequence[Any], computed_tokens: IntArr
 
 def tokens_out(outputs: Mapping[int, Any]) -> TokensOut:
     """How many tokens came out in a step, by request, from what it has for each client (`EngineCoreOutputs`)."""
-    made = [output for of_client in outputs.values() for output in of_client.outputs]
+    first, *others = (of_client.outputs for of_client in outputs.values()) if outputs else ([],)
+    made = [*chain(first, *others)] if others else first
     names, token_ids = [output.request_id for output in made], [output.new_token_ids for output in made]
     if not all(token_ids):
         names = [name for name, new in zip(names, token_ids, strict=True) if new]
@@ -303,6 +304,8 @@ def finished_by_itself(request: Any) -> bool:
 
 def admitted_ids(scheduler_output: Any) -> list[str]:
     """Requests that a step took in from the waiting queue, in the order of admission."""
+    if not scheduler_output.scheduled_new_reqs and not scheduler_output.scheduled_cached_reqs.resumed_req_ids:
+        return []
     admitted = {new.req_id for new in scheduler_output.scheduled_new_reqs}
     admitted |= set(scheduler_output.scheduled_cached_reqs.resumed_req_ids)
     last_first: list[str] = []

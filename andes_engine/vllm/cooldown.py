@@ -30,6 +30,8 @@ class Cooldown:
 
     def resting(self, waiting: Callable[[str], Any | None], step: int) -> set[str]:
         """Which requests rest in `step`; `waiting` gives a request by its id, None if it is not waiting."""
+        if not self._since_step:
+            return set()
         asked = {name: waiting(name) for name in self._since_step}
         return {name for name, request in asked.items() if request is not None and self.rests(request, step)}
 

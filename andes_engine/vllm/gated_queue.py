@@ -40,7 +40,6 @@ class GatedQueue(RequestQueue):
         """The stored request of this id, visible or not."""
         return self._stored.get(request_id)
 
-    @property
     def stored(self) -> list[str]:
         """Ids of all waiting requests in vLLM's order, visible or not: one list, to read, which changes with the queue."""
         return self._order

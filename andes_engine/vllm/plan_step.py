@@ -3,7 +3,7 @@
 The rules that keep vLLM's invariants hold here whatever the planner answers, and also when it raises.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -81,21 +81,28 @@ class PlanStep:
         host = adapter.host_tokens(scheduler, ids)
         if not adapter.caches_prefixes(scheduler):
             return WaitingViews(ids, self._out, None, host)
-        arrivals = chain.from_iterable(gate.take_arrivals() for gate in self._gates)
+        arrivals = self._of_gates(GatedQueue.take_arrivals)
         changes = self._probe.look(scheduler, arrivals)
         return WaitingViews(ids, self._out, partial(self._probe.tokens, scheduler, ids), host, *changes)
 
     def _look_at_waiting(self) -> list[str]:
         """Who waits, and who of them must not be admitted: asked once a step, and who is preempted in it joins both."""
         if self._waiting_ids is None:
-            first, *others = (gate.stored for gate in self._gates)
-            self._waiting_ids = [*chain(first, *others)] if any(others) else first
-            self._blocked = [*chain.from_iterable(gate.blocked() for gate in self._gates)]
+            self._waiting_ids = self._of_gates(GatedQueue.stored)
+            self._blocked = self._of_gates(GatedQueue.blocked)
             self._out = self._cooldown.resting(self._waiting, self._step).union(self._blocked)
         return self._waiting_ids
 
+    def _of_gates(self, names: Callable[[GatedQueue], list[str]]) -> list[str]:
+        if len(self._gates) == 1:
+            return names(self._gates[0])
+        return [*chain.from_iterable(map(names, self._gates))]
+
     def _waiting(self, request_id: str) -> Any | None:
-        return next((request for gate in self._gates if (request := gate.get(request_id)) is not None), None)
+        for gate in self._gates:
+            if (request := gate.get(request_id)) is not None:
+                return request
+        return None
 
     def preempt(self, request_ids: list[str]) -> int:
         """Preempt what may be preempted; returns how many were."""

@@ -1,14 +1,13 @@
 """What vLLM's prefix cache still holds of each waiting request: the price of resuming it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any
 
 from andes_engine.vllm import adapter
 
-_MARKS = 8
-_MOST_NEW = 512
-"""Keys looked at on the way to those of the last look; a step of 8,192 tokens makes so many."""
+_NEW_KEYS = 64, 1024
+"""So many of the newest keys are looked through for that of the last look, then so many."""
 
 
 class PrefixProbe:
@@ -31,7 +30,7 @@ class PrefixProbe:
         self._lacking: dict[bytes, dict[str, None]] = {}  # `after`, the other way round
         self._length: dict[str, int] = {}
         self._held: dict[bytes, Any] | None = None
-        self._marks: list[bytes] = []  # the newest keys of the last look, themselves and not their equals
+        self._newest: bytes | None = None  # key of the last look
 
     def __len__(self) -> int:
         """Of how many requests something is known."""
@@ -65,8 +64,10 @@ class PrefixProbe:
 
     def forget(self, request_id: str) -> None:
         """The request runs, or is gone."""
-        for known in (self._tokens, self._last, self._length):
-            known.pop(request_id, None)
+        if self._tokens.pop(request_id, None) is None:
+            return
+        self._last.pop(request_id, None)
+        self._length.pop(request_id, None)
         key = self._after.pop(request_id, None)
         if key is not None:
             lacking = self._lacking[key]
@@ -83,17 +84,19 @@ class PrefixProbe:
         return [*dict.fromkeys([*evicted, *returned, *grown])]
 
     def _inserted(self, held: dict[bytes, Any]) -> list[bytes]:
-        """Keys in the cache that may be new since the last look: a dictionary has them in the order of insertion.
+        """Keys that came into the cache since the last look: a dictionary has them in the order of insertion.
 
-        Where none of the last look's is found soon, those that are lacking and there.
+        Where the newest one of that look is not among the newest now, those that are lacking and there.
         """
-        marks: set[int] = {*map(id, self._marks)} if held is self._held else set()
-        newest_first = islice(reversed(held), _MOST_NEW)
-        inserted = [*takewhile(lambda key: id(key) not in marks, newest_first)]
-        if len(inserted) == min(_MOST_NEW, len(held)):
-            inserted = [key for key in self._lacking if key in held]
-        self._held, self._marks = held, [*islice(reversed(held), _MARKS)]
-        return inserted
+        mark, self._newest = self._newest, next(reversed(held), None)
+        for count in _NEW_KEYS if held is self._held else ():
+            newest = [*islice(reversed(held), count)]
+            if mark in newest:
+                place = newest.index(mark)
+                if newest[place] is mark:  # and has not gone and come again
+                    return newest[:place]
+        self._held = held
+        return [key for key in self._lacking if key in held]
 
     def _search(self, scheduler: Any, request_id: str, held: dict[bytes, Any]) -> None:
         request, size = scheduler.requests[request_id], scheduler.block_size

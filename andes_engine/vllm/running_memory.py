@@ -29,11 +29,12 @@ class RunningMemory:
         block_tokens = adapter.block_tokens_alike(scheduler)
         since: Since | None = None
         if self._one_more and block_tokens is not None:
-            asked = adapter.progress_of(one for one in self._unsure.values() if adapter.is_running(one))
+            unsure = self._unsure.values()
+            asked = adapter.progress_of(one for one in unsure if adapter.is_running(one)) if unsure else []
             since = Since([(one, name, computed) for one, name, computed, _ in asked], block_tokens)
         else:
             asked = adapter.progress_of(running)
-        self._unsure = {name: one for one, name, computed, known in asked if computed < known - 1}
+        self._unsure = {name: one for one, name, computed, known in asked if computed < known - 1} if asked else {}
         self._number += 1
         self._looked, self._one_more = True, False  # until a step has been scheduled, for whoever looks twice
 
