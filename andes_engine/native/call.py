@@ -51,13 +51,13 @@ def swap_in(cells: Any, index: int, value: int) -> int:
 @_Intrinsic
 def list_item(listed: int, place: int) -> int:
     """See `entry.list_item`."""
-    return id(ctypes.cast(listed, ctypes.py_object).value[place])
+    return id(ctypes.cast(int(listed), ctypes.py_object).value[place])
 
 
 @_Intrinsic
 def list_length(listed: int) -> int:
     """See `entry.list_length`."""
-    return len(ctypes.cast(listed, ctypes.py_object).value)
+    return len(ctypes.cast(int(listed), ctypes.py_object).value)
 
 
 @_Intrinsic

@@ -214,19 +214,24 @@ def found_blocks(scheduler: Any) -> dict[bytes, Any]:
     return held
 
 
-def block_key(block_hash: bytes) -> bytes:
-    """Key of a block of the first cache group, as `vllm/v1/core/kv_cache_utils.py` packs it."""
+@functools.cache
+def _make_block_key() -> Callable[[bytes, int], bytes]:
     from vllm.v1.core.kv_cache_utils import make_block_hash_with_group_id
 
-    return make_block_hash_with_group_id(block_hash, 0)
+    return make_block_hash_with_group_id
 
 
-def reusable_hashes(scheduler: Any, request: Any) -> list[bytes]:
-    """Hashes of the full blocks that a waiting request may find in the prefix cache, at least one token left to compute."""
+def block_key(block_hash: bytes) -> bytes:
+    """Key of a block of the first cache group, as `vllm/v1/core/kv_cache_utils.py` packs it."""
+    return _make_block_key()(block_hash, 0)
+
+
+def reusable_hashes(scheduler: Any, request: Any) -> tuple[Sequence[bytes], int]:
+    """Hashes of a waiting request's full blocks, and how many of them it may find, at least one token left to compute."""
     if getattr(request, "skip_reading_prefix_cache", False):
-        return []
-    hashes: list[bytes] = request.block_hashes[: (request.num_tokens - 1) // scheduler.block_size]
-    return hashes
+        return (), 0
+    hashes = request.block_hashes
+    return hashes, min((request.num_tokens - 1) // scheduler.block_size, len(hashes))
 
 
 def settled_blocks(scheduler: Any, request: Any) -> list[int]:

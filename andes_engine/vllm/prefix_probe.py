@@ -6,8 +6,8 @@ from typing import Any
 
 from andes_engine.vllm import adapter
 
-_NEW_KEYS = 64, 1024
-"""So many of the newest keys are looked through for that of the last look, then so many."""
+_NEW_KEYS = 32, 256, 1024
+"""So many of the newest keys are looked through for that of the last look, then more."""
 
 
 class PrefixProbe:
@@ -100,17 +100,17 @@ class PrefixProbe:
 
     def _search(self, scheduler: Any, request_id: str, held: dict[bytes, Any]) -> None:
         request, size = scheduler.requests[request_id], scheduler.block_size
-        hashes = adapter.reusable_hashes(scheduler, request)
-        count = min(self._tokens.get(request_id, 0) // size, len(hashes))
+        hashes, most = adapter.reusable_hashes(scheduler, request)
+        count = min(self._tokens.get(request_id, 0) // size, most)
         while count > 0 and adapter.block_key(hashes[count - 1]) not in held:
             count -= 1
-        while count < len(hashes) and adapter.block_key(hashes[count]) in held:
+        while count < most and adapter.block_key(hashes[count]) in held:
             count += 1
         self.forget(request_id)
         self._tokens[request_id] = count * size
         if count > 0:
             self._last[request_id] = adapter.block_key(hashes[count - 1])
-        if count < len(hashes):
+        if count < most:
             key = self._after[request_id] = adapter.block_key(hashes[count])
             self._lacking.setdefault(key, {})[request_id] = None
         else:

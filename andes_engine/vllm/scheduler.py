@@ -165,8 +165,9 @@ class PlanningMixin(_MixedInto):
             self._count_failure(error)
             plan = STOCK_PLAN
             step.gate(plan.admit)
-        self.counters.ignored += step.ignored
-        self.counters.forced_admissions += step.forced
+        if step.ignored or step.forced:
+            self.counters.ignored += step.ignored
+            self.counters.forced_admissions += step.forced
         return plan
 
     def _apply(self, step: PlanStep, plan: Plan) -> None:

@@ -43,7 +43,6 @@ def test_a_request_that_left_and_came_back_in_another_row_gets_its_own_tokens() 
     rows = {name: table.row(name) for name in "ab"}
     for name in "ab":
         table.remove(name)
-        feed.rows_changed()
     for name in "ab":
         table.add(name, 2.0, 8, 1.0, 0.2, 0)
     assert rows != {name: table.row(name) for name in "ab"}

@@ -258,6 +258,7 @@ def test_the_gate_is_all_that_vllm_asks_of_a_queue() -> None:
         "restrict",
         "get",
         "stored",
+        "take_arrivals",
         "blocked",
     }
     assert ours <= asked, f"RequestQueue does not ask for {sorted(ours - asked)} any more"
