@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from andes_engine.compile_cache import compiled
+from andes_engine.errors import AndesError
 from andes_engine.native import fetch_ahead, list_item
 from andes_engine.request import Requests
 
 IntArray = NDArray[np.int64]
 
-_LISTED, COUNT, MISSING = range(3)
+_LISTED, COUNT, _MISSING = range(3)
 
 
 class Listed(NamedTuple):
@@ -66,7 +67,7 @@ def find_rows(listed: Listed, table: Requests) -> bool:
         rows[place] = slots[slot] - 1
         missing += slots[slot] == 0
         fetch_ahead(table, max(rows[place], 0))
-    what[MISSING] = missing
+    what[_MISSING] = missing
     return missing == 0
 
 
@@ -124,6 +125,20 @@ class ListedRows:
         what = self.listed.what
         what[_LISTED], what[COUNT], self._shown = id(objects), len(objects), objects
         return self.listed
+
+    @property
+    def missing(self) -> int:
+        """How many rows were not found."""
+        return int(self.listed.what[_MISSING])
+
+    def check(self) -> None:
+        """Refuse a list in which even what was learned is not found.
+
+        Raises:
+            AndesError: If it has two objects of one request.
+        """
+        if self.missing:
+            raise AndesError(f"a list of {len(self._shown)} requests has one of them twice; each must be there once")
 
     def learn(self, names: Sequence[str]) -> None:
         """Those whose row was not known are those of these names, in the order of the objects; KeyError for no request's."""

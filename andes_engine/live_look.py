@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from andes_engine.compile_cache import compiled
 from andes_engine.decision_buffers import blocks_for
-from andes_engine.listed_rows import COUNT, MISSING, Listed, find_rows, nothing_listed
+from andes_engine.listed_rows import COUNT, Listed, find_rows, nothing_listed
 from andes_engine.native import native
 from andes_engine.request import Requests, empty_requests
 from andes_engine.request_table import RequestTable
@@ -142,14 +142,19 @@ class LiveLook:
 
     def _find(self, running: RunningViews, waiting: WaitingViews) -> None:
         objects, names = self._table.objects, self._table.names
-        while True:
-            self.running, self.waiting = objects.show(running.objects), names.show(waiting.request_ids)
-            self._arguments.put_all(self._given())
-            look_again.run(self._arguments)
-            if not self.running.what[MISSING] and not self.waiting.what[MISSING]:
-                return
+        self._look_at(running, waiting)
+        if objects.missing or names.missing:
             objects.learn(running.request_ids)
             names.learn(waiting.request_ids)
+            self._look_at(running, waiting)
+            objects.check()
+            names.check()
+
+    def _look_at(self, running: RunningViews, waiting: WaitingViews) -> None:
+        self.running = self._table.objects.show(running.objects)
+        self.waiting = self._table.names.show(waiting.request_ids)
+        self._arguments.put_all(self._given())
+        look_again.run(self._arguments)
 
     def _read(self, running: RunningViews) -> None:
         rows, columns = self.running.rows[: len(running)], self._table.columns

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.listed_rows import MISSING
 from andes_engine.live_steps import take_tokens
 from andes_engine.request_table import RequestTable
 from andes_engine.vllm.tokens_out import TokensOut
@@ -45,9 +44,10 @@ class TokenFeed:
         self._given[0], self._now_s[0] = id(by_column.token_ids), now_s
         self._arguments.put_all(self._arguments_now(user_service))
         take_tokens.run(self._arguments)
-        if self._known.listed.what[MISSING]:
+        if self._known.missing:
             self._known.learn(by_column.request_ids)
             take_tokens.run(self._arguments)
+            self._known.check()
         return int(self._given[1])
 
     def _arguments_now(self, user_service: FloatArray) -> tuple[Any, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from andes_engine.listed_rows import COUNT, MISSING, find_rows
+from andes_engine.errors import AndesError
+from andes_engine.listed_rows import COUNT, find_rows
 from andes_engine.live_look import LiveLook
 from andes_engine.request_table import RequestTable
 from andes_engine.vllm.contract import RunningView, WaitingView
@@ -38,7 +39,7 @@ def test_names_that_come_and_go_are_found(seed: int) -> None:
             table.add(live[-1], 0.0, 10, 1.0, 0.1)
         shown = [live[place] for place in draw.permutation(len(live))[:20]]
         rows = found(table, shown)
-        if table.names.listed.what[MISSING]:  # the table has grown, and nothing of before is known
+        if table.names.missing:  # the table has grown, and nothing of before is known
             table.names.learn(shown)
             rows = found(table, shown)
         assert rows == [table.row(name) for name in shown]
@@ -48,12 +49,20 @@ def test_an_equal_name_is_another_object_and_is_learned() -> None:
     table = RequestTable()
     table.add(name_of(1), 0.0, 10, 1.0, 0.1)
     equal = [name_of(1)]
-    assert found(table, equal) == [-1] and table.names.listed.what[MISSING] == 1
+    assert found(table, equal) == [-1] and table.names.missing == 1
     table.names.learn(equal)
     assert found(table, equal) == [table.row("request-1")]
     with pytest.raises(KeyError, match="request-2"):
         found(table, unknown := [name_of(2)])
         table.names.learn(unknown)
+
+
+def test_a_request_that_is_listed_twice_is_refused() -> None:
+    table = RequestTable()
+    table.add(name_of(1), 0.0, 10, 1.0, 0.1)
+    twice = [WaitingView(name_of(1), True), WaitingView(name_of(1), True)]
+    with pytest.raises(AndesError, match="2 requests has one of them twice"):
+        LiveLook(table).note(running([], 0), WaitingViews.of(twice))
 
 
 def running(names: list[str], computed: int) -> RunningViews:
