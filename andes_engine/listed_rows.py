@@ -41,9 +41,8 @@ class Listed(NamedTuple):
 
 def nothing_listed(rows: int = 1) -> Listed:
     """For a table of so many rows."""
-    slots = np.zeros(
-        1 << (2 * rows - 1).bit_length(), dtype=np.int32
-    )  # small, as what is read of it is seldom in a cache
+    # at most half full, and small, as it is seldom in a cache when it is read
+    slots = np.zeros(1 << (2 * rows - 1).bit_length(), dtype=np.int32)
     what, found, addresses = (np.zeros(size, dtype=np.int64) for size in (3, rows, rows))
     return Listed(what, found, slots, addresses)
 
