@@ -1,4 +1,4 @@
-"""What a live engine does to its request table between decisions: one native call for all requests of an iteration."""
+"""What a live engine has done to its requests in compiled code: the decision and, between decisions, one call an iteration."""
 
 from __future__ import annotations
 
