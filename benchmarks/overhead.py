@@ -40,7 +40,8 @@ PAGE_NOTE = (
     "Processor time per step in the schedulers, on vLLM's own data structures, a step each in turns; the step is that of an H100 "
     "with an 8B model. Prefix caching is on, vLLM's default. Room: memory for all; two thirds: memory for so many of them. *Ours "
     "added* is what our code takes around vLLM's own methods, which run in both. Under contention Andes has more requests "
-    "running than vLLM's order has, and each costs vLLM its time: that is the rest of the difference between the two totals."
+    "running than vLLM's order has, and each costs vLLM its time: that is the rest of the difference between the two totals. "
+    "The machine is shared and its speed drifts by half from hour to hour; vLLM's own time in the same row tells how fast it was."
 )
 
 
