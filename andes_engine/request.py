@@ -28,14 +28,14 @@ _FIELDS: tuple[tuple[str, type[np.generic]], ...] = (
     # third: the rest
     ("length_hint_tokens", np.float64),
 )
-_CACHE_LINE_BYTES = 64
+CACHE_LINE_BYTES = 64
 
 REQUEST = np.dtype(
     {
         "names": [name for name, _ in _FIELDS],
         "formats": [kind for _, kind in _FIELDS],
         "offsets": np.cumsum([0] + [np.dtype(kind).itemsize for _, kind in _FIELDS])[:-1].tolist(),
-        "itemsize": 3 * _CACHE_LINE_BYTES,
+        "itemsize": 3 * CACHE_LINE_BYTES,
     }
 )
 """One request. A table is an array of these: one argument to compiled code (a tuple of arrays triples its compile time),
@@ -73,9 +73,9 @@ _UNKNOWN_AT_START = ("first_token_s", "last_token_s", "admitted_s", "remaining_t
 
 def empty_requests(*shape: int) -> Requests:
     """Rows as they are before arrival: nothing computed, nothing emitted."""
-    memory = np.zeros(int(np.prod(shape)) * REQUEST.itemsize + _CACHE_LINE_BYTES, dtype=np.uint8)
-    start = -memory.ctypes.data % _CACHE_LINE_BYTES
-    table = memory[start : len(memory) - _CACHE_LINE_BYTES + start].view(REQUEST).reshape(shape).view(np.recarray)
+    memory = np.zeros(int(np.prod(shape)) * REQUEST.itemsize + CACHE_LINE_BYTES, dtype=np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE_BYTES
+    table = memory[start : len(memory) - CACHE_LINE_BYTES + start].view(REQUEST).reshape(shape).view(np.recarray)
     clear_rows(table)
     return table
 

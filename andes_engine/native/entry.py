@@ -22,9 +22,9 @@ from andes_engine.compile_cache import compiled
 from andes_engine.compiled_function import CompiledFunction
 from andes_engine.native import parts  # noqa: F401 - where numba keeps what it compiles
 from andes_engine.native.objects import ObjectCode
+from andes_engine.request import CACHE_LINE_BYTES
 
 _WORD = ir.IntType(64)
-_CACHE_LINE_BYTES = 64
 
 
 def compile_entry(function: Callable[..., None], example: tuple[Any, ...]) -> ObjectCode:
@@ -184,7 +184,7 @@ def fetch_ahead(typing_context: Any, array: Any, index: Any) -> Any:
             builder.module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), "llvm.prefetch.p0i8"
         )
         first = builder.bitcast(item, byte)
-        for offset in (0, _CACHE_LINE_BYTES):
+        for offset in (0, CACHE_LINE_BYTES):
             line = builder.gep(first, [_WORD(offset)])
             builder.call(prefetch, [line, word(1), word(3), word(1)])
         return context.get_dummy_value()
