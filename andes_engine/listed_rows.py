@@ -20,7 +20,7 @@ from andes_engine.request import Requests
 
 IntArray = NDArray[np.int64]
 
-_LISTED, COUNT, _MISSING = range(3)
+LISTED, COUNT, MISSING = range(3)
 
 
 class Listed(NamedTuple):
@@ -56,18 +56,24 @@ def _home(address: int, slots: int) -> int:
 @compiled
 def find_rows(listed: Listed, table: Requests) -> bool:
     """Find the rows of the items, which are about to be read; returns whether all are known."""
-    what, rows, slots, addresses = listed
+    what, rows = listed.what, listed.rows
     missing = 0
     for place in range(what[COUNT]):
-        address = list_item(what[_LISTED], place)
-        slot = _home(address, len(slots))
-        while slots[slot] != 0 and addresses[slots[slot] - 1] != address:
-            slot = (slot + 1) & (len(slots) - 1)
-        rows[place] = slots[slot] - 1
-        missing += slots[slot] == 0
-        fetch_ahead(table, max(rows[place], 0))
-    what[_MISSING] = missing
+        rows[place] = row = find_row(list_item(what[LISTED], place), listed)
+        missing += row < 0
+        fetch_ahead(table, max(row, 0))
+    what[MISSING] = missing
     return missing == 0
+
+
+@compiled
+def find_row(address: int, listed: Listed) -> int:
+    """Row of the object at an address, -1 where it is not known."""
+    slots, addresses = listed.slots, listed.addresses
+    slot = _home(address, len(slots))
+    while slots[slot] != 0 and addresses[slots[slot] - 1] != address:
+        slot = (slot + 1) & (len(slots) - 1)
+    return slots[slot] - 1
 
 
 class ListedRows:
@@ -80,7 +86,6 @@ class ListedRows:
 
     def __init__(self, row_of: Mapping[str, int], rows: int) -> None:
         self._row_of = row_of
-        self._shown: list[Any] = []
         self.start_anew(rows)
 
     def start_anew(self, rows: int) -> None:
@@ -118,17 +123,17 @@ class ListedRows:
         slots[slot] = self._addresses[row] = 0
 
     def show(self, objects: list[Any]) -> Listed:
-        """What compiled code reads to find the rows of these objects."""
+        """What compiled code reads to find the rows of these objects, for as long as the list is kept."""
         if len(objects) > len(self.listed.rows):
             self.listed = self.listed._replace(rows=np.zeros(2 * len(objects), dtype=np.int64))
         what = self.listed.what
-        what[_LISTED], what[COUNT], self._shown = id(objects), len(objects), objects
+        what[LISTED], what[COUNT] = id(objects), len(objects)
         return self.listed
 
     @property
     def missing(self) -> int:
         """How many rows were not found."""
-        return int(self.listed.what[_MISSING])
+        return int(self.listed.what[MISSING])
 
     def check(self) -> None:
         """Refuse a list in which even what was learned is not found.
@@ -137,11 +142,13 @@ class ListedRows:
             AndesError: If it has two objects of one request.
         """
         if self.missing:
-            raise AndesError(f"a list of {len(self._shown)} requests has one of them twice; each must be there once")
+            raise AndesError(
+                f"a list of {self.listed.what[COUNT]} requests has one of them twice; each must be there once"
+            )
 
-    def learn(self, names: Sequence[str]) -> None:
-        """Those whose row was not known are those of these names, in the order of the objects; KeyError for no request's."""
+    def learn(self, names: Sequence[str], objects: Sequence[Any]) -> None:
+        """The rows of unknown ones are those of these names, in the list's order, by these objects; KeyError for no request's."""
         rows = self.listed.rows
-        for place in np.flatnonzero(rows[: len(self._shown)] < 0).tolist():
+        for place in np.flatnonzero(rows[: len(objects)] == -1).tolist():
             rows[place] = row = self._row_of[names[place]]
-            self.keep(row, self._shown[place])
+            self.keep(row, objects[place])

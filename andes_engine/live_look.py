@@ -144,8 +144,8 @@ class LiveLook:
         objects, names = self._table.objects, self._table.names
         self._look_at(running, waiting)
         if objects.missing or names.missing:
-            objects.learn(running.request_ids)
-            names.learn(waiting.request_ids)
+            objects.learn(running.request_ids, running.objects)
+            names.learn(waiting.request_ids, waiting.request_ids)
             self._look_at(running, waiting)
             objects.check()
             names.check()

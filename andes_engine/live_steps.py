@@ -13,9 +13,10 @@ from andes_engine.engine import EngineView
 from andes_engine.knobs import KNOB_COUNT
 from andes_engine.lengths import hazard_state, observe_censored, observe_finish
 from andes_engine.lengths.hazard import refresh_state
-from andes_engine.listed_rows import COUNT, Listed, find_rows, nothing_listed
+from andes_engine.listed_rows import COUNT, LISTED, MISSING, Listed, find_row, nothing_listed
 from andes_engine.live_look import look_again
-from andes_engine.native import call, list_item, list_length, native
+from andes_engine.native import call, fetch_ahead, fetch_object_ahead, list_item, list_length, native, word_at
+from andes_engine.object_fields import CLASS_BYTES
 from andes_engine.observation import OBSERVATION_SIZE, observe
 from andes_engine.plan_memory import PlanMemory, empty_memory
 from andes_engine.request import Requests, deliver, empty_requests
@@ -29,6 +30,13 @@ IntArray = NDArray[np.int64]
 NOW_S, HOST_COPY_S_PER_BLOCK = range(2)
 FREE_BLOCKS, HOST_FREE_BLOCKS, REORDERED, STILL_PAUSED = range(4)
 """Numbers in and out of `decide_live`."""
+
+TOKENS, KIND, FIRST_NAME, FIRST_TOKENS = range(4)
+"""Numbers in and out of `take_tokens`."""
+OTHER_KIND = -1
+_WITHOUT = -2
+_AHEAD = 12
+"""Objects that the processor fetches while it reads others: about as many as it can."""
 
 _NOBODY = np.zeros(0, dtype=np.int64)
 _NO_VIEW = EngineView(0.0, 0, 1, 1, 1, 1, 0, 0, 0.0)
@@ -129,27 +137,61 @@ def take_tokens(
     """Account the tokens that came out of an iteration; does nothing if a row is not known.
 
     Args:
-        listed: Who got tokens.
+        listed: The outputs, one per request, each with its name and a list of tokens.
         table: Live requests.
-        given: Address of the list of lists of what each got; receives how many that is together. Shape (2,).
+        given: Receives how many tokens that is together, `OTHER_KIND` if an output is of another class; address of the class;
+            where in an output its name and its tokens are (`object_fields`), bytes. Shape (4,).
         now_s: When, s. Shape (1,).
         charged: Whether users are charged for them, and for the prompt at the first (`vtc`): 0 or 1.
         user_service: Counters of the users. Shape (users,).
         counters: What happened so far, in the order of `andes_engine.counters`.
     """
-    if not find_rows(listed, table):
+    if not _find_outputs(listed, table, given):
         return
-    given[1] = 0
     for place in range(listed.what[COUNT]):
         row = listed.rows[place]
-        tokens = list_length(list_item(given[0], place))
-        given[1] += tokens
+        if row < 0:
+            continue
+        tokens = list_length(word_at(list_item(listed.what[LISTED], place), given[FIRST_TOKENS]))
+        given[TOKENS] += tokens
         if charged != 0:
             prompt = table.prompt_tokens[row] if table.emitted_tokens[row] == 0 else 0
             charge(user_service, table.user[row], prompt, tokens)
         for _ in range(tokens):
             deliver(table, row, now_s[0])
-    counters[ct.DECODE_TOKENS] += given[1]
+    counters[ct.DECODE_TOKENS] += given[TOKENS]
+
+
+@compiled
+def _find_outputs(listed: Listed, table: Requests, given: IntArray) -> bool:
+    """Find the rows of outputs with tokens, `_WITHOUT` for the others; returns whether all are known."""
+    what, count = listed.what, listed.what[COUNT]
+    given[TOKENS] = what[MISSING] = 0
+    for place in range(min(_AHEAD, count)):
+        _fetch_output_ahead(list_item(what[LISTED], place), given)
+    for place in range(count):
+        if place + _AHEAD < count:
+            _fetch_output_ahead(list_item(what[LISTED], place + _AHEAD), given)
+        output = list_item(what[LISTED], place)
+        if word_at(output, CLASS_BYTES) != given[KIND]:
+            given[TOKENS] = OTHER_KIND
+            return False
+        tokens = word_at(output, given[FIRST_TOKENS])
+        fetch_object_ahead(tokens)
+        listed.rows[place] = row = find_row(word_at(output, given[FIRST_NAME]), listed)
+        fetch_ahead(table, max(row, 0))
+    for place in range(count):
+        if list_length(word_at(list_item(what[LISTED], place), given[FIRST_TOKENS])) == 0:
+            listed.rows[place] = _WITHOUT
+        what[MISSING] += listed.rows[place] == -1
+    return what[MISSING] == 0
+
+
+@compiled
+def _fetch_output_ahead(output: int, given: IntArray) -> None:
+    fetch_object_ahead(output)
+    fetch_object_ahead(output + given[FIRST_NAME])
+    fetch_object_ahead(output + given[FIRST_TOKENS])
 
 
 @native(lambda: (hazard_state(), 0, 0, 0))

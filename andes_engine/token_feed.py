@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from andes_engine.live_steps import take_tokens
+from andes_engine.live_steps import FIRST_NAME, FIRST_TOKENS, KIND, OTHER_KIND, TOKENS, take_tokens
+from andes_engine.object_fields import field_offsets
 from andes_engine.request_table import RequestTable
 from andes_engine.vllm.tokens_out import TokensOut
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_FIELDS = "request_id", "new_token_ids"
+
 
 class TokenFeed:
-    """One native call per iteration, which reads the lists that it is given.
+    """One native call per iteration, which reads the objects that it is given.
 
     Args:
         table: Live requests.
@@ -28,7 +31,8 @@ class TokenFeed:
     def __init__(self, table: RequestTable, fair: bool, counters: IntArray) -> None:
         self._table, self._fair, self._counters = table, int(fair), counters
         self._known = table.names
-        self._given, self._now_s = np.zeros(2, dtype=np.int64), np.zeros(1)
+        self._kind: type | None = None
+        self._given, self._now_s = np.zeros(4, dtype=np.int64), np.zeros(1)
         self._arguments = take_tokens.arguments(*self._arguments_now(np.zeros(1)))
 
     def take(self, tokens: Mapping[str, int], now_s: float, user_service: FloatArray) -> int:
@@ -39,16 +43,35 @@ class TokenFeed:
             now_s: When, s.
             user_service: Counters of the users. Shape (users,).
         """
-        by_column = TokensOut.of(tokens)
-        self._known.show(by_column.request_ids)
-        self._given[0], self._now_s[0] = id(by_column.token_ids), now_s
+        outputs = TokensOut.of(tokens).outputs
+        if not outputs:
+            return 0
+        if type(outputs[0]) is not self._kind and not self._look_into(type(outputs[0])):
+            return self.take(TokensOut.copied(tokens), now_s, user_service)
+        self._now_s[0] = now_s
+        self._run(outputs, user_service)
+        if self._given[TOKENS] == OTHER_KIND:
+            return self.take(TokensOut.copied(tokens), now_s, user_service)
+        if self._known.missing:
+            names = [one.request_id for one in outputs]
+            self._known.learn(names, names)
+            self._run(outputs, user_service)
+            self._known.check()
+        return int(self._given[TOKENS])
+
+    def _look_into(self, kind: type) -> bool:
+        """Read objects of this class from now on; whether that can be done."""
+        offsets = field_offsets(kind, _FIELDS)
+        if offsets is None:
+            return False
+        self._given[FIRST_NAME], self._given[FIRST_TOKENS] = offsets
+        self._given[KIND], self._kind = id(kind), kind
+        return True
+
+    def _run(self, outputs: list[Any], user_service: FloatArray) -> None:
+        self._known.show(outputs)
         self._arguments.put_all(self._arguments_now(user_service))
         take_tokens.run(self._arguments)
-        if self._known.missing:
-            self._known.learn(by_column.request_ids)
-            take_tokens.run(self._arguments)
-            self._known.check()
-        return int(self._given[1])
 
     def _arguments_now(self, user_service: FloatArray) -> tuple[Any, ...]:
         """What changes with each iteration is written into arrays that stay."""

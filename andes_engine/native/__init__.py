@@ -1,10 +1,20 @@
 """Compiled code that is called by address: made once, kept as object code, shared by simulator and server."""
 
-from andes_engine.native.arguments import ArgumentError, Arguments
-from andes_engine.native.call import add_to, call, fetch_ahead, list_item, list_length, swap_in
+from andes_engine.native.arguments import WORD_BYTES, ArgumentError, Arguments
+from andes_engine.native.call import (
+    add_to,
+    call,
+    fetch_ahead,
+    fetch_object_ahead,
+    list_item,
+    list_length,
+    swap_in,
+    word_at,
+)
 from andes_engine.native.function import NativeError, NativeFunction, native
 
 __all__ = [
+    "WORD_BYTES",
     "ArgumentError",
     "Arguments",
     "NativeError",
@@ -12,8 +22,10 @@ __all__ = [
     "add_to",
     "call",
     "fetch_ahead",
+    "fetch_object_ahead",
     "list_item",
     "list_length",
     "native",
     "swap_in",
+    "word_at",
 ]

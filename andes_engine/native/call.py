@@ -61,6 +61,18 @@ def list_length(listed: int) -> int:
 
 
 @_Intrinsic
+def word_at(address: int, offset: int) -> int:
+    """See `entry.word_at`."""
+    return ctypes.c_int64.from_address(address + offset).value
+
+
+@_Intrinsic
+def fetch_object_ahead(address: int) -> int:
+    """See `entry.fetch_object_ahead`."""
+    return 0
+
+
+@_Intrinsic
 def fetch_ahead(array: Any, index: int) -> int:
     """See `entry.fetch_ahead`."""
     return 0

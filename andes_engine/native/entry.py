@@ -172,24 +172,46 @@ def list_length(typing_context: Any, listed: Any) -> Any:
 
 
 @intrinsic
+def word_at(typing_context: Any, address: Any, offset: Any) -> Any:
+    """Eight bytes of memory, so many bytes behind an address; whoever asks must know that something is there."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(builder.inttoptr(builder.add(*values), _WORD.as_pointer()))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
 def fetch_ahead(typing_context: Any, array: Any, index: Any) -> Any:
     """Have the processor begin to fetch the first two cache lines of an item, which is about to be read and written."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kind, (array, index) = signature.args[0], values
         item = builder.gep(context.make_array(kind)(context, builder, array).data, [index])
-        byte = ir.IntType(8).as_pointer()
-        word = ir.IntType(32)
-        prefetch = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [byte, word, word, word]), "llvm.prefetch.p0i8"
-        )
-        first = builder.bitcast(item, byte)
-        for offset in (0, CACHE_LINE_BYTES):
-            line = builder.gep(first, [_WORD(offset)])
-            builder.call(prefetch, [line, word(1), word(3), word(1)])
+        _prefetch(builder, builder.ptrtoint(item, _WORD), 0, CACHE_LINE_BYTES)
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
+
+
+@intrinsic
+def fetch_object_ahead(typing_context: Any, address: Any) -> Any:
+    """The same of a small object at an address, which may be any: nothing is read."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        _prefetch(builder, values[0], 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+def _prefetch(builder: Any, address: Any, *offsets: int) -> None:
+    byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    for offset in offsets:
+        line = builder.inttoptr(builder.add(address, _WORD(offset)), byte)
+        builder.call(prefetch, [line, word(1), word(3), word(1)])
 
 
 def _of_python(builder: Any, name: str, words: Any) -> Any:

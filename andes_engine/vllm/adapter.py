@@ -194,12 +194,7 @@ def held_blocks(scheduler: Any, requests: Sequence[Any], computed_tokens: IntArr
 def tokens_out(outputs: Mapping[int, Any]) -> TokensOut:
     """How many tokens came out in a step, by request, from what it has for each client (`EngineCoreOutputs`)."""
     first, *others = (of_client.outputs for of_client in outputs.values()) if outputs else ([],)
-    made = [*chain(first, *others)] if others else first
-    names, token_ids = [output.request_id for output in made], [output.new_token_ids for output in made]
-    if not all(token_ids):
-        names = [name for name, new in zip(names, token_ids, strict=True) if new]
-        token_ids = [*filter(None, token_ids)]
-    return TokensOut(names, token_ids)
+    return TokensOut([*chain(first, *others)] if others else first)
 
 
 def caches_prefixes(scheduler: Any) -> bool:

@@ -40,7 +40,7 @@ def test_names_that_come_and_go_are_found(seed: int) -> None:
         shown = [live[place] for place in draw.permutation(len(live))[:20]]
         rows = found(table, shown)
         if table.names.missing:  # the table has grown, and nothing of before is known
-            table.names.learn(shown)
+            table.names.learn(shown, shown)
             rows = found(table, shown)
         assert rows == [table.row(name) for name in shown]
 
@@ -50,11 +50,11 @@ def test_an_equal_name_is_another_object_and_is_learned() -> None:
     table.add(name_of(1), 0.0, 10, 1.0, 0.1)
     equal = [name_of(1)]
     assert found(table, equal) == [-1] and table.names.missing == 1
-    table.names.learn(equal)
+    table.names.learn(equal, equal)
     assert found(table, equal) == [table.row("request-1")]
     with pytest.raises(KeyError, match="request-2"):
         found(table, unknown := [name_of(2)])
-        table.names.learn(unknown)
+        table.names.learn(unknown, unknown)
 
 
 def test_a_request_that_is_listed_twice_is_refused() -> None:

@@ -15,12 +15,22 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from andes_engine.object_fields import field_offsets
 from andes_engine.vllm import adapter
 from andes_engine.vllm.episode import LiveConfig
 from andes_engine.vllm.virtual_clock import VirtualEngine
 from tests.live.stubs import INSTALLED, overload, step_time_s
 
-SOURCES = ("adapter", "scheduler", "gated_queue", "plan_step", "prefix_probe", "running_memory", "step_load")
+SOURCES = (
+    "adapter",
+    "scheduler",
+    "gated_queue",
+    "plan_step",
+    "prefix_probe",
+    "running_memory",
+    "step_load",
+    "tokens_out",
+)
 FOLDER = Path(adapter.__file__).parent
 
 
@@ -206,6 +216,7 @@ def test_the_names_hold_what_the_adapter_reads(parts: Parts) -> None:
     assert held.sum() + adapter.free_blocks(scheduler) == shape.kv_blocks  # no prompt is shared here
     assert request.status.name == "RUNNING"
     assert type(scheduler.running) is type(parts["output"].new_token_ids) is list  # compiled code reads lists
+    assert field_offsets(type(parts["output"]), ("request_id", "new_token_ids")) is not None  # and outputs, in place
     assert adapter.pause(scheduler, request)
     with adapter.kept_free(scheduler, 3) as kept:
         assert kept and scheduler.kv_cache_manager.watermark_blocks == 3
@@ -291,8 +302,9 @@ def test_the_table_is_complete(module: str) -> None:
 
 
 def test_the_search_finds_what_is_there() -> None:
-    assert {("scheduler", "_preempt_request"), ("request", "num_in_flight_tokens")} <= attributes_used("adapter")
-    assert {("request", "num_computed_tokens"), ("output", "new_token_ids")} <= attributes_used("adapter")
+    known = {("scheduler", "_preempt_request"), ("request", "num_in_flight_tokens"), ("request", "num_computed_tokens")}
+    assert known <= attributes_used("adapter")
+    assert ("output", "new_token_ids") in attributes_used("tokens_out")
     assert ("request", "request_id") in attributes_used("plan_step")
 
 
