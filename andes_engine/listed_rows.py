@@ -92,32 +92,32 @@ class ListedRows:
         """Know nothing, for a table of so many rows."""
         self.listed = nothing_listed(rows)
         self._slots, self._addresses = self.listed.slots.data, self.listed.addresses.data
-        self._objects: dict[int, Any] = {}  # an address is its object's for as long as that is kept
+        self._kept: dict[int, tuple[Any, int]] = {}  # an address is its object's for as long as that is; and its home
 
     def keep(self, row: int, one: Any) -> None:
         """An object is the request's of this row."""
-        if self._objects.get(row) is one:
-            return
-        self.forget(row)
+        kept = self._kept.get(row)
+        if kept is not None:
+            if kept[0] is one:
+                return
+            self.forget(row)
         slots, last = self._slots, len(self._slots) - 1
-        slot = _home.py_func(id(one), last + 1)
+        slot = home = _home.py_func(id(one), last + 1)
         while slots[slot] != 0:
             slot = (slot + 1) & last
-        slots[slot], self._addresses[row], self._objects[row] = row + 1, id(one), one
+        slots[slot], self._addresses[row], self._kept[row] = row + 1, id(one), (one, home)
 
     def forget(self, row: int) -> None:
         """The request of a row has left. Those behind its slot move up, so that nobody is looked for in vain."""
-        one = self._objects.pop(row, None)
-        if one is None:
+        kept = self._kept.pop(row, None)
+        if kept is None:
             return
-        slots, last = self._slots, len(self._slots) - 1
-        slot = _home.py_func(id(one), last + 1)
+        slots, last, slot = self._slots, len(self._slots) - 1, kept[1]
         while slots[slot] != row + 1:
             slot = (slot + 1) & last
         behind = (slot + 1) & last
         while slots[behind] != 0:
-            home = _home.py_func(self._addresses[slots[behind] - 1], last + 1)
-            if (behind - home) & last >= (behind - slot) & last:
+            if (behind - self._kept[slots[behind] - 1][1]) & last >= (behind - slot) & last:
                 slots[slot], slot = slots[behind], behind
             behind = (behind + 1) & last
         slots[slot] = self._addresses[row] = 0

@@ -25,11 +25,13 @@ class RequestTable:
         columns: Its fields, for Python: a recarray looks a field up anew each time, which takes microseconds.
         names: Finds rows by the ids that requests were added with, themselves and not their equals.
         objects: Finds rows by what the engine has for each request, if somebody has said which that is.
+        row: Row of a request by its id; KeyError for no request's.
     """
 
     def __init__(self, capacity: int = 256) -> None:
         self._take_table(empty_requests(capacity))
         self._row_of: dict[str, int] = {}
+        self.row = self._row_of.__getitem__
         self._name_of: dict[int, str] = {}
         self._free = list(range(capacity - 1, -1, -1))
         self.names = ListedRows(self._row_of, capacity)
@@ -65,10 +67,6 @@ class RequestTable:
         self.names.forget(row)
         self.objects.forget(row)
         self._free.append(row)
-
-    def row(self, request_id: str) -> int:
-        """Row of a request."""
-        return self._row_of[request_id]
 
     def rows_of(self, request_ids: Collection[str]) -> IntArray:
         """Rows of requests, in their order. Shape (n,)."""

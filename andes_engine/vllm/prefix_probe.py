@@ -101,17 +101,18 @@ class PrefixProbe:
     def _search(self, scheduler: Any, request_id: str, held: dict[bytes, Any]) -> None:
         request, size = scheduler.requests[request_id], scheduler.block_size
         hashes, most = adapter.reusable_hashes(scheduler, request)
+        ending = adapter.block_key_ending()
         count = min(self._tokens.get(request_id, 0) // size, most)
-        while count > 0 and adapter.block_key(hashes[count - 1]) not in held:
+        while count > 0 and hashes[count - 1] + ending not in held:
             count -= 1
-        while count < most and adapter.block_key(hashes[count]) in held:
+        while count < most and hashes[count] + ending in held:
             count += 1
         self.forget(request_id)
         self._tokens[request_id] = count * size
         if count > 0:
-            self._last[request_id] = adapter.block_key(hashes[count - 1])
+            self._last[request_id] = hashes[count - 1] + ending
         if count < most:
-            key = self._after[request_id] = adapter.block_key(hashes[count])
+            key = self._after[request_id] = hashes[count] + ending
             self._lacking.setdefault(key, {})[request_id] = None
         else:
             self._length[request_id] = request.num_tokens
