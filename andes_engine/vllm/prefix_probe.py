@@ -6,8 +6,8 @@ from typing import Any
 
 from andes_engine.vllm import adapter
 
-_NEW_KEYS = 32, 256, 1024
-"""So many of the newest keys are looked through for that of the last look, then more."""
+_NEW_KEYS = 1024
+"""So many of the newest keys are looked through for that of the last look."""
 
 
 class PrefixProbe:
@@ -89,12 +89,12 @@ class PrefixProbe:
         Where the newest one of that look is not among the newest now, those that are lacking and there.
         """
         mark, self._newest = self._newest, next(reversed(held), None)
-        for count in _NEW_KEYS if held is self._held else ():
-            newest = [*islice(reversed(held), count)]
-            if mark in newest:
-                place = newest.index(mark)
-                if newest[place] is mark:  # and has not gone and come again
-                    return newest[:place]
+        if held is self._held:
+            newest: list[bytes] = []
+            for key in islice(reversed(held), _NEW_KEYS):
+                if key is mark:  # itself: a key that went and came again is another object
+                    return newest
+                newest.append(key)
         self._held = held
         return [key for key in self._lacking if key in held]
 
