@@ -15,7 +15,7 @@ from andes_engine.lengths import hazard_state, observe_censored, observe_finish
 from andes_engine.lengths.hazard import refresh_state
 from andes_engine.listed_rows import COUNT, LISTED, MISSING, Listed, find_row, nothing_listed
 from andes_engine.live_look import look_again
-from andes_engine.native import call, fetch_ahead, fetch_object_ahead, list_item, list_length, native, word_at
+from andes_engine.native import call, fetch_ahead, fetch_line_ahead, list_item, list_length, native, word_at
 from andes_engine.object_fields import CLASS_BYTES
 from andes_engine.observation import OBSERVATION_SIZE, observe
 from andes_engine.plan_memory import PlanMemory, empty_memory
@@ -177,7 +177,7 @@ def _find_outputs(listed: Listed, table: Requests, given: IntArray) -> bool:
             given[TOKENS] = OTHER_KIND
             return False
         tokens = word_at(output, given[FIRST_TOKENS])
-        fetch_object_ahead(tokens)
+        fetch_line_ahead(tokens)
         listed.rows[place] = row = find_row(word_at(output, given[FIRST_NAME]), listed)
         fetch_ahead(table, max(row, 0))
     for place in range(count):
@@ -189,9 +189,9 @@ def _find_outputs(listed: Listed, table: Requests, given: IntArray) -> bool:
 
 @compiled
 def _fetch_output_ahead(output: int, given: IntArray) -> None:
-    fetch_object_ahead(output)
-    fetch_object_ahead(output + given[FIRST_NAME])
-    fetch_object_ahead(output + given[FIRST_TOKENS])
+    fetch_line_ahead(output)
+    fetch_line_ahead(output + given[FIRST_NAME])
+    fetch_line_ahead(output + given[FIRST_TOKENS])
 
 
 @native(lambda: (hazard_state(), 0, 0, 0))

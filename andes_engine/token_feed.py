@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from andes_engine.live_steps import FIRST_NAME, FIRST_TOKENS, KIND, OTHER_KIND, 
 from andes_engine.object_fields import field_offsets
 from andes_engine.request_table import RequestTable
 from andes_engine.vllm.tokens_out import TokensOut
+
+logger = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -32,6 +35,7 @@ class TokenFeed:
         self._table, self._fair, self._counters = table, int(fair), counters
         self._known = table.names
         self._kind: type | None = None
+        self._unread: set[type] = set()
         self._given, self._now_s = np.zeros(4, dtype=np.int64), np.zeros(1)
         self._arguments = take_tokens.arguments(*self._arguments_now(np.zeros(1)))
 
@@ -46,7 +50,7 @@ class TokenFeed:
         outputs = TokensOut.of(tokens).outputs
         if not outputs:
             return 0
-        if type(outputs[0]) is not self._kind and not self._look_into(type(outputs[0])):
+        if type(outputs[0]) is not self._kind and not self._read_from_now_on(type(outputs[0])):
             return self.take(TokensOut.copied(tokens), now_s, user_service)
         self._now_s[0] = now_s
         self._run(outputs, user_service)
@@ -59,10 +63,13 @@ class TokenFeed:
             self._known.check()
         return int(self._given[TOKENS])
 
-    def _look_into(self, kind: type) -> bool:
-        """Read objects of this class from now on; whether that can be done."""
+    def _read_from_now_on(self, kind: type) -> bool:
+        """Whether objects of this class can be read in place."""
         offsets = field_offsets(kind, _FIELDS)
         if offsets is None:
+            if kind not in self._unread:
+                self._unread.add(kind)
+                logger.warning("andes: outputs of %s cannot be read in place; they are copied, which is slower", kind)
             return False
         self._given[FIRST_NAME], self._given[FIRST_TOKENS] = offsets
         self._given[KIND], self._kind = id(kind), kind

@@ -67,8 +67,8 @@ def word_at(address: int, offset: int) -> int:
 
 
 @_Intrinsic
-def fetch_object_ahead(address: int) -> int:
-    """See `entry.fetch_object_ahead`."""
+def fetch_line_ahead(address: int) -> int:
+    """See `entry.fetch_line_ahead`."""
     return 0
 
 

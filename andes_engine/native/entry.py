@@ -188,30 +188,30 @@ def fetch_ahead(typing_context: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kind, (array, index) = signature.args[0], values
         item = builder.gep(context.make_array(kind)(context, builder, array).data, [index])
-        _prefetch(builder, builder.ptrtoint(item, _WORD), 0, CACHE_LINE_BYTES)
+        _prefetch(builder, builder.ptrtoint(item, _WORD), True, 0, CACHE_LINE_BYTES)
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
 
 
 @intrinsic
-def fetch_object_ahead(typing_context: Any, address: Any) -> Any:
-    """The same of a small object at an address, which may be any: nothing is read."""
+def fetch_line_ahead(typing_context: Any, address: Any) -> Any:
+    """The same of one cache line at an address, which may be any, as nothing is read yet; to be read and not written."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        _prefetch(builder, values[0], 0)
+        _prefetch(builder, values[0], False, 0)
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
 
 
-def _prefetch(builder: Any, address: Any, *offsets: int) -> None:
+def _prefetch(builder: Any, address: Any, written: bool, *offsets: int) -> None:
     byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
     prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
     for offset in offsets:
         line = builder.inttoptr(builder.add(address, _WORD(offset)), byte)
-        builder.call(prefetch, [line, word(1), word(3), word(1)])
+        builder.call(prefetch, [line, word(int(written)), word(3), word(1)])
 
 
 def _of_python(builder: Any, name: str, words: Any) -> Any:

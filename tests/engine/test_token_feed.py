@@ -85,7 +85,9 @@ class Checking:
 @pytest.mark.parametrize(
     ("kind", "is_read"), [(Elsewhere, True), (Tokens, True), (InDictionary, False), (Checking, False)]
 )
-def test_outputs_of_any_class_are_taken_and_those_without_a_token_passed_over(kind: Any, is_read: bool) -> None:
+def test_outputs_of_any_class_are_taken_and_those_without_a_token_passed_over(
+    kind: Any, is_read: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     assert (field_offsets(kind, ("request_id", "new_token_ids")) is not None) == is_read
     names = [f"r{place}" for place in range(100)]
     table, counters = _table(names), np.zeros(ct.COUNTER_COUNT, dtype=np.int64)
@@ -96,6 +98,7 @@ def test_outputs_of_any_class_are_taken_and_those_without_a_token_passed_over(ki
             len(one.new_token_ids) for one in made
         )
     assert [_emitted(table, name) for name in names] == [3] * 100  # 0, 1 and 2 tokens, each once
+    assert caplog.text.count("cannot be read in place") == (not is_read)  # once
 
 
 def test_outputs_of_several_classes_are_taken() -> None:
