@@ -75,8 +75,8 @@ class LiveRequests:
         """A request has arrived. A bad expectation is counted and replaced by the default: this must not raise."""
         asked = extra_args or {}
         expectation = self._expectation(asked, prompt_tokens)
-        if request_id in self.table:
-            self._drop(request_id)
+        if (row := self.table.find(request_id)) is not None:
+            self._drop(request_id, row)
             self.look.forget_all()
         user = str(asked.get("qoe_user", ""))
         row = self.table.add(request_id, arrival_s, prompt_tokens, *expectation, self._enter(user))
@@ -138,9 +138,9 @@ class LiveRequests:
 
     def remove(self, request_id: str, finished: bool) -> None:
         """A request has left; twice is no error, an abort may race with the end."""
-        if request_id not in self.table:
+        row, columns = self.table.find(request_id), self.table.columns
+        if row is None:
             return
-        row, columns = self.table.row(request_id), self.table.columns
         emitted = int(columns.emitted_tokens[row])
         if self.memory.length_kind[0] == HAZARD:
             prompt = int(columns.prompt_tokens[row])
@@ -148,12 +148,11 @@ class LiveRequests:
         if finished and emitted > 0:
             lag_s = lag_sum_s.py_func(columns, row)
             self.finished_qoe.append(qoe_from_lag.py_func(emitted, lag_s, columns.latency_s[row]))
-        self._drop(request_id)
+        self._drop(request_id, row)
         self.counters[ct.FINISHED] += 1
         self.counters[ct.ABORTED] += not finished
 
-    def _drop(self, request_id: str) -> None:
-        row = self.table.row(request_id)
+    def _drop(self, request_id: str, row: int) -> None:
         self._users.leave(self._user_of.pop(row))
         self._waiting.pop(row, None)
         self._prefilling.pop(request_id, None)

@@ -26,12 +26,13 @@ class RequestTable:
         names: Finds rows by the ids that requests were added with, themselves and not their equals.
         objects: Finds rows by what the engine has for each request, if somebody has said which that is.
         row: Row of a request by its id; KeyError for no request's.
+        find: The same; None for no request's.
     """
 
     def __init__(self, capacity: int = 256) -> None:
         self._take_table(empty_requests(capacity))
         self._row_of: dict[str, int] = {}
-        self.row = self._row_of.__getitem__
+        self.row, self.find = self._row_of.__getitem__, self._row_of.get
         self._name_of: dict[int, str] = {}
         self._free = list(range(capacity - 1, -1, -1))
         self.names = ListedRows(self._row_of, capacity)
@@ -39,9 +40,6 @@ class RequestTable:
 
     def __len__(self) -> int:
         return len(self._row_of)
-
-    def __contains__(self, request_id: str) -> bool:
-        return request_id in self._row_of
 
     def add(
         self, request_id: str, arrival_s: float, prompt_tokens: int, ttft_s: float, latency_s: float, user: int = 0
