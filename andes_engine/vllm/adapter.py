@@ -209,6 +209,11 @@ def found_blocks(scheduler: Any) -> dict[bytes, Any]:
     return held
 
 
+def is_of_several_blocks(found: Any) -> bool:
+    """Whether what `found_blocks` holds under a key is, or was, more than one block (`BlockHashToBlockMap`, 0.32.0)."""
+    return isinstance(found, dict)
+
+
 @functools.cache
 def block_key_ending() -> bytes:
     """What a block's hash is followed by in its key, of the first cache group (`vllm/v1/core/kv_cache_utils.py`)."""

@@ -7,7 +7,9 @@ from typing import Any
 from andes_engine.vllm import adapter
 
 _NEW_KEYS = 1024
-"""So many of the newest keys are looked through for that of the last look."""
+"""So many of the newest keys are looked through for the mark of the last look."""
+_MARK_AMONG = 16
+"""So many of the newest keys are looked through for a mark."""
 
 
 class PrefixProbe:
@@ -30,7 +32,8 @@ class PrefixProbe:
         self._lacking: dict[bytes, dict[str, None]] = {}  # `after`, the other way round
         self._length: dict[str, int] = {}
         self._held: dict[bytes, Any] | None = None
-        self._newest: bytes | None = None  # key of the last look
+        self._mark: bytes | None = None  # a key of the last look, and
+        self._mark_block: Any = None  # its block
 
     def __len__(self) -> int:
         """Of how many requests something is known."""
@@ -84,19 +87,29 @@ class PrefixProbe:
         return [*dict.fromkeys([*evicted, *returned, *grown])]
 
     def _inserted(self, held: dict[bytes, Any]) -> list[bytes]:
-        """Keys that came into the cache since the last look: a dictionary has them in the order of insertion.
+        """Keys that came into the cache since the last look, and perhaps a few before: a dictionary has them in that order.
 
-        Where the newest one of that look is not among the newest now, those that are lacking and there.
+        Where the mark of that look is not where it was, or not among the newest now, those that are lacking and there.
         """
-        mark, self._newest = self._newest, next(reversed(held), None)
-        if held is self._held:
+        mark, block = self._mark, self._mark_block
+        stays = held is self._held and mark is not None and held.get(mark) is block
+        self._held = held
+        self._set_mark(held)
+        if stays:
             newest: list[bytes] = []
             for key in islice(reversed(held), _NEW_KEYS):
                 if key is mark:  # itself: a key that went and came again is another object
                     return newest
                 newest.append(key)
-        self._held = held
         return [key for key in self._lacking if key in held]
+
+    def _set_mark(self, held: dict[bytes, Any]) -> None:
+        """One of the newest keys that has a single block: vLLM puts others at the end anew when one of theirs goes."""
+        self._mark = self._mark_block = None
+        for key, block in islice(reversed(held.items()), _MARK_AMONG):
+            if not adapter.is_of_several_blocks(block):
+                self._mark, self._mark_block = key, block
+                break
 
     def _search(self, scheduler: Any, request_id: str, held: dict[bytes, Any]) -> None:
         request, size = scheduler.requests[request_id], scheduler.block_size

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from andes_engine.vllm import adapter
 from andes_engine.vllm.contract import NO_HOST, HostRoom, Plan, RunningView, WaitingView
 from andes_engine.vllm.episode import EpisodeRequest, LiveConfig
+from andes_engine.vllm.prefix_probe import PrefixProbe
 from andes_engine.vllm.virtual_clock import VirtualEngine
 from tests.live.stubs import NEEDS_VLLM, RandomPlanner, step_time_s
 
@@ -76,3 +79,26 @@ def test_a_planner_is_shown_what_the_pool_holds(pipelined: bool, seed: int) -> N
     seen = np.array(planner.seen)
     assert (seen == 0).any() and len(set(seen[seen > 0])) > 3
     assert len(engine._scheduler._probe) == 0  # nothing is kept of those that are gone
+
+
+def test_a_block_is_noticed_that_came_before_another_was_put_at_the_end_anew() -> None:
+    """VLLM does so with a hash of two blocks when one of them is evicted."""
+    from vllm.v1.core.block_pool import BlockHashToBlockMap, KVCacheBlock
+
+    cache, wanted, twice = BlockHashToBlockMap(), b"wanted", b"twice"
+    pool = SimpleNamespace(cached_block_hash_to_block=cache)
+    request = SimpleNamespace(block_hashes=[wanted], num_tokens=20)
+    manager = SimpleNamespace(block_pool=pool, enable_caching=True)
+    scheduler = SimpleNamespace(kv_cache_manager=manager, requests={"waiting": request}, block_size=16)
+    keys = {block_hash: block_hash + adapter.block_key_ending() for block_hash in (b"older", twice, wanted)}
+    cache.insert(keys[b"older"], KVCacheBlock(1))
+    for number in (2, 3):
+        cache.insert(keys[twice], KVCacheBlock(number))
+
+    probe = PrefixProbe()
+    assert probe.look(scheduler, ["waiting"]) == (1, {"waiting": 0})
+    cache.insert(keys[wanted], KVCacheBlock(4))
+    cache.pop(keys[twice], 2)
+    assert [*cache._cache] == [keys[b"older"], keys[wanted], keys[twice]]
+    assert probe.look(scheduler, []) == (2, {"waiting": 16})
+    assert probe.look(scheduler, []) == (3, {})
