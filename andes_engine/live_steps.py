@@ -31,7 +31,7 @@ NOW_S, HOST_COPY_S_PER_BLOCK = range(2)
 FREE_BLOCKS, HOST_FREE_BLOCKS, REORDERED, STILL_PAUSED = range(4)
 """Numbers in and out of `decide_live`."""
 
-TOKENS, KIND, FIRST_NAME, FIRST_TOKENS = range(4)
+TOKENS, KIND, NAME_AT, TOKENS_AT = range(4)
 """Numbers in and out of `take_tokens`."""
 OTHER_KIND = -1
 _WITHOUT = -2
@@ -152,7 +152,7 @@ def take_tokens(
         row = listed.rows[place]
         if row < 0:
             continue
-        tokens = list_length(word_at(list_item(listed.what[LISTED], place), given[FIRST_TOKENS]))
+        tokens = list_length(word_at(list_item(listed.what[LISTED], place), given[TOKENS_AT]))
         given[TOKENS] += tokens
         if charged != 0:
             prompt = table.prompt_tokens[row] if table.emitted_tokens[row] == 0 else 0
@@ -176,12 +176,12 @@ def _find_outputs(listed: Listed, table: Requests, given: IntArray) -> bool:
         if word_at(output, CLASS_BYTES) != given[KIND]:
             given[TOKENS] = OTHER_KIND
             return False
-        tokens = word_at(output, given[FIRST_TOKENS])
+        tokens = word_at(output, given[TOKENS_AT])
         fetch_line_ahead(tokens)
-        listed.rows[place] = row = find_row(word_at(output, given[FIRST_NAME]), listed)
+        listed.rows[place] = row = find_row(word_at(output, given[NAME_AT]), listed)
         fetch_ahead(table, max(row, 0))
     for place in range(count):
-        if list_length(word_at(list_item(what[LISTED], place), given[FIRST_TOKENS])) == 0:
+        if list_length(word_at(list_item(what[LISTED], place), given[TOKENS_AT])) == 0:
             listed.rows[place] = _WITHOUT
         what[MISSING] += listed.rows[place] == -1
     return what[MISSING] == 0
@@ -190,8 +190,8 @@ def _find_outputs(listed: Listed, table: Requests, given: IntArray) -> bool:
 @compiled
 def _fetch_output_ahead(output: int, given: IntArray) -> None:
     fetch_line_ahead(output)
-    fetch_line_ahead(output + given[FIRST_NAME])
-    fetch_line_ahead(output + given[FIRST_TOKENS])
+    fetch_line_ahead(output + given[NAME_AT])
+    fetch_line_ahead(output + given[TOKENS_AT])
 
 
 @native(lambda: (hazard_state(), 0, 0, 0))

@@ -28,8 +28,10 @@ def field_offsets(kind: type, names: tuple[str, ...]) -> tuple[int, ...] | None:
         made = kind(**marks)
     except Exception:  # it may look at them after all
         return None
+    if type(made) is not kind:
+        return None
     words = [*(ctypes.c_int64 * (kind.__basicsize__ // WORD_BYTES)).from_address(id(made))]
-    if type(made) is not kind or words[CLASS_BYTES // WORD_BYTES] != id(kind):
+    if words[CLASS_BYTES // WORD_BYTES] != id(kind):
         return None
     if any(words.count(id(mark)) != 1 or getattr(made, name) is not mark for name, mark in marks.items()):
         return None

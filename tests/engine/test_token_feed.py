@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from andes_engine import counters as ct
+from andes_engine.errors import AndesError
 from andes_engine.object_fields import field_offsets
 from andes_engine.request_table import RequestTable
 from andes_engine.token_feed import TokenFeed
@@ -101,7 +102,7 @@ def test_outputs_of_any_class_are_taken_and_those_without_a_token_passed_over(
     assert caplog.text.count("cannot be read in place") == (not is_read)  # once
 
 
-def test_outputs_of_several_classes_are_taken() -> None:
+def test_outputs_of_several_classes_are_taken_and_the_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     names = ["a", "b", "c"]
     table = _table(names)
     feed = TokenFeed(table, False, np.zeros(ct.COUNTER_COUNT, dtype=np.int64))
@@ -109,6 +110,17 @@ def test_outputs_of_several_classes_are_taken() -> None:
     for places in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
         assert feed.take(TokensOut([mixed[place] for place in places]), 1.0, NOBODY) == 6
     assert [_emitted(table, name) for name in names] == [3, 6, 9]
+    assert (
+        caplog.text.count("cannot be read in place") == 1 and "['Elsewhere', 'InDictionary', 'Tokens']" in caplog.text
+    )
+
+
+def test_a_python_whose_objects_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("andes_engine.token_feed.field_offsets", lambda kind, names: None)
+    feed = TokenFeed(_table(["a"]), False, np.zeros(ct.COUNTER_COUNT, dtype=np.int64))
+    for tokens in ({"a": 1}, TokensOut([InDictionary("a", [1])])):
+        with pytest.raises(AndesError, match="CPython"):
+            feed.take(tokens, 1.0, NOBODY)
 
 
 def test_who_got_tokens_and_is_not_known_is_an_error_and_nothing_is_accounted() -> None:
